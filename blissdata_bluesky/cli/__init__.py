@@ -1,0 +1,51 @@
+"""The command `blissdata-bluesky`: one module per command, each as thin as it can be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from .. import __version__
+from ..errors import BlissdataBlueskyError
+from .doctor import doctor
+from .redis import redis
+
+FAULT = 2
+
+
+class _Commands(TyperGroup):
+    """Prints an error of this package as one line instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BlissdataBlueskyError as error:
+            if ctx.params["debug"]:
+                raise
+            typer.echo(f"blissdata-bluesky: {error}", err=True)
+            raise typer.Exit(FAULT) from None
+
+
+app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.command()(redis)
+app.command()(doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="BLISSDATA_BLUESKY_DEBUG", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Bluesky runs as live blissdata scans in Redis, and both of them through Tiled."""

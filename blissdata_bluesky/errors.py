@@ -1,0 +1,77 @@
+"""Every error this package raises on purpose: one root, and children that also inherit the natural builtin."""
+
+
+class BlissdataBlueskyError(Exception):
+    """Root of all errors of this package.
+
+    A message names what was touched (run, stream, key, file or URL without its password), what
+    happened, and what to do about it.
+    """
+
+
+class RedisServerNotFoundError(BlissdataBlueskyError, FileNotFoundError):
+    """No Redis or Valkey executable with the JSON and Search modules is installed."""
+
+
+class RedisServerStartError(BlissdataBlueskyError, RuntimeError):
+    """The embedded server was started and did not become ready."""
+
+
+class RedisTargetError(BlissdataBlueskyError, RuntimeError):
+    """The Redis behind a URL cannot be used as it is: a permanent fault that retrying cannot mend."""
+
+
+class RedisURLError(RedisTargetError, ValueError):
+    """The Redis URL cannot be parsed."""
+
+
+class RedisPermissionError(RedisTargetError, PermissionError):
+    """Redis refused the user name, the password, or a command that is needed."""
+
+
+class RedisModulesError(RedisTargetError):
+    """The server lacks the JSON or the Search module."""
+
+
+class RedisDatabaseError(RedisTargetError):
+    """The database holds other data, or another version of blissdata's protocol."""
+
+
+class RedisUnreachableError(BlissdataBlueskyError, ConnectionError):
+    """Nothing answers at the URL now; it may later."""
+
+
+class DocumentError(BlissdataBlueskyError, ValueError):
+    """A Bluesky document cannot be taken as it is; the run goes on without it."""
+
+
+class JournalError(BlissdataBlueskyError, OSError):
+    """A journal cannot be written, read or locked."""
+
+
+class WriterClosedError(BlissdataBlueskyError, RuntimeError):
+    """A document or command came after `BlissdataWriter.close`."""
+
+
+class RunNotFoundError(BlissdataBlueskyError, KeyError):
+    """No run with this uid is known, or it has been deleted."""
+
+    __str__ = Exception.__str__
+
+
+class StreamNotFoundError(BlissdataBlueskyError, KeyError):
+    """The run has no Bluesky stream of this name."""
+
+    __str__ = Exception.__str__
+
+
+class RunUnavailableError(BlissdataBlueskyError, ConnectionError):
+    """The run exists, but its source (Redis, file) does not answer now."""
+
+
+class RowsTrimmedError(BlissdataBlueskyError, IndexError):
+    """The memory tracker has removed these rows from Redis, and no other source has them."""
+
+
+class DamagedRunError(BlissdataBlueskyError, ValueError):
+    """What is stored of a run does not fit the format that this version reads."""

@@ -1,0 +1,151 @@
+"""Events of one stream, several at a time, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DocumentError
+from ..protocol import MISSING, Array, Encoding, JsonEncoding, NumericEncoding, Rows
+from .exact import exact_cast, exact_value, fill_value, fits, scalar_column
+
+
+@dataclass(frozen=True, slots=True)
+class EventBlock:
+    """`length` events, transposed."""
+
+    length: int
+    seq_num: npt.NDArray[np.int64]
+    time: npt.NDArray[np.float64]
+    data: Mapping[str, Sequence[Any]]
+    """Data key → one value per event, MISSING where the event lacked it."""
+    timestamps: npt.NDArray[np.float64]
+    """Shape (length, keys), NaN where an event lacked one."""
+
+
+def check_event(event: Mapping[str, Any]) -> None:
+    """Raise DocumentError, saying which member is wrong, for an event that cannot be a row."""
+    _check_members(event)
+    if type(event["seq_num"]) is not int or type(event["time"]) not in (float, int):
+        raise DocumentError("seq_num must be an integer and time a number")
+
+
+def _check_members(document: Mapping[str, Any]) -> None:
+    for member in ("data", "timestamps"):
+        if not isinstance(document.get(member), dict):
+            raise DocumentError(f"{member!r} is missing or no mapping")
+    for member in ("seq_num", "time"):
+        if member not in document:
+            raise DocumentError(f"{member!r} is missing")
+
+
+def block_of_events(keys: Sequence[str], events: Sequence[Mapping[str, Any]]) -> EventBlock:
+    """One block of events that `check_event` has passed. Keys that the descriptor lacks come after `keys`."""
+    data = _columns_of([event["data"] for event in events], keys, MISSING)
+    times = _columns_of([event["timestamps"] for event in events], keys, np.nan, extra=False)
+    return EventBlock(
+        len(events),
+        _integers([event["seq_num"] for event in events]),
+        np.array([event["time"] for event in events], np.float64),
+        data,
+        _timestamps(times, keys, len(events)),
+    )
+
+
+def _columns_of(
+    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], default: Any, *, extra: bool = True
+) -> dict[str, Sequence[Any]]:
+    if all(len(row) == len(keys) for row in rows):
+        try:
+            return _exact_columns(rows, keys)
+        except KeyError:
+            pass
+    seen = dict.fromkeys(keys)
+    if extra:
+        seen |= dict.fromkeys(key for row in rows for key in row)
+    return {key: [row.get(key, default) for row in rows] for key in seen}
+
+
+def _exact_columns(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, Sequence[Any]]:
+    if len(keys) < 2:
+        return {key: [row[key] for row in rows] for key in keys}
+    return dict(zip(keys, zip(*map(itemgetter(*keys), rows), strict=True), strict=True))
+
+
+def block_of_page(keys: Sequence[str], page: Mapping[str, Any]) -> EventBlock:
+    """One block of an event_page. Raises DocumentError when its columns differ in length."""
+    _check_members(page)
+    length = _page_length(page)
+    data = {key: page["data"].get(key, [MISSING] * length) for key in {**dict.fromkeys(keys), **page["data"]}}
+    seq_num, time = page["seq_num"], np.asarray(page["time"], np.float64)
+    return EventBlock(length, _integers(seq_num), time, data, _timestamps(page["timestamps"], keys, length))
+
+
+def _page_length(page: Mapping[str, Any]) -> int:
+    lengths = {name: _length(page[name]) for name in ("seq_num", "time")}
+    lengths |= {f"data[{key!r}]": _length(values) for key, values in page["data"].items()}
+    lengths |= {f"timestamps[{key!r}]": _length(values) for key, values in page["timestamps"].items()}
+    if len(set(lengths.values())) != 1 or None in lengths.values():
+        raise DocumentError(f"the columns of the page differ in length: {lengths}")
+    return lengths["seq_num"] or 0
+
+
+def _length(values: Any) -> int | None:
+    return len(values) if isinstance(values, list | tuple | np.ndarray) and np.ndim(values[:1]) > 0 else None
+
+
+def _integers(values: Sequence[Any]) -> npt.NDArray[np.int64]:
+    try:
+        return np.array(values, np.int64)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise DocumentError(f"seq_num is no integer of 64 bits: {error}") from error
+
+
+def _timestamps(columns: Mapping[str, Sequence[Any]], keys: Sequence[str], length: int) -> npt.NDArray[np.float64]:
+    table = np.full((length, len(keys)), np.nan)
+    for position, key in enumerate(keys):
+        if key in columns:
+            table[:, position] = _floats(columns[key])
+    return table
+
+
+def _floats(values: Sequence[Any]) -> npt.NDArray[np.float64]:
+    try:
+        return np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([float(value) if isinstance(value, int | float) else np.nan for value in values])
+
+
+def rows_of(encoding: Encoding, values: Sequence[Any]) -> tuple[Rows, dict[int, Any]]:
+    """The values as rows of a column, and those that it cannot hold by their position (a fill stands for them)."""
+    if isinstance(encoding, JsonEncoding):
+        return [_without_numpy(value) for value in values], {}
+    whole = _whole_column(encoding, values)
+    return (whole, {}) if whole is not None else _value_by_value(encoding, values)
+
+
+def _whole_column(encoding: NumericEncoding, values: Sequence[Any]) -> Array | None:
+    if isinstance(values, np.ndarray):
+        whole = fits(encoding.shape, values.shape[1:]) and not encoding.ragged
+        return exact_cast(values, encoding.dtype) if whole else None
+    if not encoding.shape:
+        return scalar_column(values, encoding.dtype)
+    return None
+
+
+def _value_by_value(encoding: NumericEncoding, values: Sequence[Any]) -> tuple[Rows, dict[int, Any]]:
+    held = [exact_value(encoding, value) for value in values]
+    irregular = {position: values[position] for position, row in enumerate(held) if row is None}
+    fill = fill_value(encoding)
+    rows = [fill if row is None else row for row in held]
+    return (rows if encoding.ragged else np.array(rows, encoding.dtype).reshape(-1, *encoding.shape)), irregular
+
+
+def _without_numpy(value: Any) -> Any:
+    # an array of strings is a list to every reader of JSON
+    return value.tolist() if isinstance(value, np.ndarray) and value.dtype.kind == "U" else value

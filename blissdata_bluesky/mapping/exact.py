@@ -1,0 +1,90 @@
+"""Values into numpy only where numpy holds them exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..protocol import Array, NumericEncoding
+
+NUMERIC_KINDS = "biufc"
+_PYTHON_NUMBERS = frozenset({float, int, bool, complex})
+# up to here every integer is a float64; numpy rounds the others when a list mixes them with floats
+_EXACT_INTEGERS = 2**53
+
+
+def exact_cast(array: Array, dtype: np.dtype[Any]) -> Array | None:
+    """`array` as `dtype`, or None when an element would change its value (NaN equals NaN)."""
+    if array.dtype == dtype:
+        return array
+    if array.dtype.kind not in NUMERIC_KINDS:
+        return None
+    with np.errstate(all="ignore"):
+        cast = array.real.astype(dtype) if array.dtype.kind == "c" and dtype.kind != "c" else array.astype(dtype)
+    return cast if _widens(array.dtype, dtype) or _equal(array, cast) else None
+
+
+def _widens(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
+    # numpy calls int64 → float64 safe, which it is not above 2**53
+    same_kind = source.kind == target.kind or source.kind == "b" or source.itemsize <= 4
+    return same_kind and np.can_cast(source, target, "safe")
+
+
+def _equal(one: Array, other: Array) -> bool:
+    # in Python's numbers, which compare integers and floats without rounding
+    nan = np.isnan(one)
+    return np.array_equal(nan, np.isnan(other)) and bool(one[~nan].tolist() == other[~nan].tolist())
+
+
+def exact_value(encoding: NumericEncoding, value: Any) -> Array | None:
+    """`value` as one row of the encoding, or None when the encoding cannot hold it exactly."""
+    array = numeric_array(value)
+    if array is None or not fits(encoding.shape, array.shape):
+        return None
+    return exact_cast(array, encoding.dtype)
+
+
+def numeric_array(value: Any) -> Array | None:
+    """`value` as an array of numbers; None for strings, None, ragged lists, integers beyond 64 bits…"""
+    if isinstance(value, str | bytes | dict) or value is None:
+        return None
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return array if array.dtype.kind in NUMERIC_KINDS and _lists_kept(value, array) else None
+
+
+def _lists_kept(value: Any, array: Array) -> bool:
+    # a list of mixed numbers (2**60 + 1 beside 0.5) is rounded by numpy on the way in
+    if isinstance(value, np.ndarray | np.generic) or array.dtype.kind not in "fc":
+        return True
+    return bool(np.array_equal(np.asarray(value, object), array.astype(object))) or bool(np.isnan(array).any())
+
+
+def fits(shape: Sequence[int], actual: Sequence[int]) -> bool:
+    """Whether a value's shape is one that the column has room for."""
+    return len(shape) == len(actual) and all(want in (-1, got) for want, got in zip(shape, actual, strict=True))
+
+
+def scalar_column(values: Sequence[Any], dtype: np.dtype[Any]) -> Array | None:
+    """Python scalars as one array; None when one of them would change, or is no number."""
+    types = set(map(type, values))
+    if not types <= _PYTHON_NUMBERS:
+        return None
+    try:
+        array = np.array(values, np.float64 if types == {float} else None)
+    except OverflowError:
+        return None
+    if array.dtype.kind not in NUMERIC_KINDS or (len(types) > 1 and (np.abs(array) > _EXACT_INTEGERS).any()):
+        return None
+    return exact_cast(array, dtype)
+
+
+def fill_value(encoding: NumericEncoding) -> Array:
+    """What stands in a column for a value that it cannot hold: NaN, or 0 where there is none; ragged: nothing."""
+    shape = tuple(0 if length == -1 else length for length in encoding.shape)
+    return np.full(shape, math.nan if encoding.dtype.kind in "fc" else 0, encoding.dtype)

@@ -1,0 +1,181 @@
+"""A Bluesky document as bytes and back, exactly: msgpack with extension types for what msgpack lacks."""
+
+from __future__ import annotations
+
+import ast
+import datetime
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from enum import IntEnum
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ormsgpack
+
+
+class Extension(IntEnum):
+    """The extension codes of the format; a code is never given a second meaning."""
+
+    ARRAY = 1
+    COMPLEX = 2
+    BIG_INTEGER = 3
+    DATETIME = 4
+    DATE = 5
+    TIME = 6
+    TIMEDELTA = 7
+
+
+_EXACT = ormsgpack.OPT_PASSTHROUGH_DATETIME | ormsgpack.OPT_PASSTHROUGH_BIG_INT
+_SCALARS = _EXACT | ormsgpack.OPT_SERIALIZE_NUMPY
+# ormsgpack's numpy option is eight times as fast for scalars, and turns arrays into lists: so it is
+# used only where every value is of one of these types.
+_SCALAR_TYPES = frozenset(
+    {float, int, str, bool, type(None), np.float64, np.float32, np.bool_}
+    | {np.dtype(code).type for code in "bBhHiIlLqQ"}
+)
+
+# numpy scalars that a Python scalar holds exactly
+_BUILTIN_CODES = frozenset("?bBhHiIlLqQefdUS")
+
+
+def pack_document(name: str, document: Mapping[str, Any]) -> bytes:
+    """Bytes of one document. Nothing in them refers to the caller's objects.
+
+    Numpy arrays keep dtype and shape; tuples and sets become lists, paths strings, keys that are no
+    strings strings, and objects of unknown type their `repr`.
+    """
+    return pack((name, document), _SCALARS if name == "event" and _only_scalars(document) else _EXACT)
+
+
+def unpack_document(data: bytes) -> tuple[str, dict[str, Any]]:
+    """What `pack_document` was given. Arrays are read-only views of `data`.
+
+    Raises ValueError when `data` is not a whole packed document.
+    """
+    name, document = unpack(data)
+    return name, document
+
+
+def pack(value: Any, option: int = _EXACT) -> bytes:
+    """Bytes of any value that a document may hold."""
+    try:
+        return ormsgpack.packb(value, default=_extend, option=option)
+    except (TypeError, ValueError, RecursionError):
+        return ormsgpack.packb(_plain(value, 0), default=_extend, option=_EXACT)
+
+
+def unpack(data: bytes) -> Any:
+    """The value that was packed."""
+    return ormsgpack.unpackb(data, ext_hook=_restore)
+
+
+def _only_scalars(event: Mapping[str, Any]) -> bool:
+    try:
+        types = {*map(type, event["data"].values()), *map(type, event["timestamps"].values())}
+    except (KeyError, AttributeError):
+        return False
+    return types <= _SCALAR_TYPES
+
+
+def _extend(value: Any) -> Any:
+    """A value ormsgpack does not know, as one that it does."""
+    match value:
+        case np.ndarray() | np.generic() if value.dtype.hasobject:
+            return value.tolist()
+        case np.generic() if value.dtype.char in _BUILTIN_CODES:
+            return value.item()
+        case np.ndarray() | np.generic():
+            return ormsgpack.Ext(Extension.ARRAY, _array_bytes(np.asarray(value)))
+        case complex():
+            return ormsgpack.Ext(Extension.COMPLEX, np.complex128(value).tobytes())
+        case int():
+            return ormsgpack.Ext(Extension.BIG_INTEGER, hex(value).encode())
+        case datetime.datetime():
+            return ormsgpack.Ext(Extension.DATETIME, value.isoformat().encode())
+        case datetime.date():
+            return ormsgpack.Ext(Extension.DATE, value.isoformat().encode())
+        case datetime.time():
+            return ormsgpack.Ext(Extension.TIME, value.isoformat().encode())
+        case datetime.timedelta():
+            microseconds = value // datetime.timedelta(microseconds=1)
+            return ormsgpack.Ext(Extension.TIMEDELTA, str(microseconds).encode())
+        case float():
+            return float(value)
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case Mapping():
+            return dict(value)
+        case PurePath():
+            return str(value)
+        case AbstractSet():
+            return list(value)
+        case bytearray() | memoryview():
+            return bytes(value)
+        case _:
+            return _as_list_or_repr(value)
+
+
+def _as_list_or_repr(value: Any) -> Any:
+    if hasattr(value, "__array__"):
+        return np.asarray(value)
+    if hasattr(value, "__iter__") and hasattr(value, "__len__"):
+        return list(value)
+    return repr(value)
+
+
+_DEEPEST = 100
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """The value with string keys only and no deeper than msgpack allows: the slow way, for what the fast one refused."""
+    if depth > _DEEPEST:
+        return repr(value)
+    match value:
+        case Mapping():
+            return {_plain_key(key): _plain(item, depth + 1) for key, item in value.items()}
+        case list() | tuple() | AbstractSet():
+            return [_plain(item, depth + 1) for item in value]
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case np.ndarray() if value.dtype.hasobject:
+            return _plain(value.tolist(), depth + 1)
+        case _:
+            return value
+
+
+def _plain_key(key: Any) -> str:
+    return str(key).encode("utf-8", "backslashreplace").decode()
+
+
+def _array_bytes(array: npt.NDArray[Any]) -> bytes:
+    descr = np.lib.format.dtype_to_descr(array.dtype)
+    header = ormsgpack.packb((descr if isinstance(descr, str) else repr(descr), array.shape))
+    return b"".join((len(header).to_bytes(4), header, array.tobytes()))
+
+
+def _array(data: bytes) -> npt.NDArray[Any]:
+    end = 4 + int.from_bytes(data[:4])
+    descr, shape = ormsgpack.unpackb(data[4:end])
+    dtype = np.lib.format.descr_to_dtype(ast.literal_eval(descr) if descr.startswith("[") else descr)
+    return np.frombuffer(data, dtype, offset=end).reshape(shape)
+
+
+def _restore(code: int, data: bytes) -> Any:
+    match code:
+        case Extension.ARRAY:
+            return _array(data)
+        case Extension.COMPLEX:
+            return complex(np.frombuffer(data, np.complex128)[0])
+        case Extension.BIG_INTEGER:
+            return int(data, 16)
+        case Extension.DATETIME:
+            return datetime.datetime.fromisoformat(data.decode())
+        case Extension.DATE:
+            return datetime.date.fromisoformat(data.decode())
+        case Extension.TIME:
+            return datetime.time.fromisoformat(data.decode())
+        case Extension.TIMEDELTA:
+            return datetime.timedelta(microseconds=int(data))
+    raise ValueError(f"unknown extension code {code} in a packed document: written by a newer version?")

@@ -1,0 +1,9 @@
+"""Operations of a run to Redis: the live side of the fan-out."""
+
+from ..mapping import IdentityRule, identity_from_start
+from .feed import RunFeed
+from .publisher import Publisher, PublisherOptions
+from .routes import Routes
+from .urls import redact
+
+__all__ = ["IdentityRule", "Publisher", "PublisherOptions", "Routes", "RunFeed", "identity_from_start", "redact"]

@@ -1,0 +1,79 @@
+"""Which run a document belongs to, by the uids that documents refer to each other with (event-model)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import DocumentError
+from .feed import RunFeed
+
+# document type → the members that name an earlier document, and whether the document can be named itself
+_REFERENCES: dict[str, tuple[str, ...]] = {
+    "descriptor": ("run_start",),
+    "event": ("descriptor",),
+    "event_page": ("descriptor",),
+    "stop": ("run_start",),
+    "resource": ("run_start",),
+    "datum": ("resource",),
+    "datum_page": ("resource",),
+    "stream_resource": ("run_start",),
+    "stream_datum": ("stream_resource", "descriptor"),
+}
+_NAMED = frozenset({"descriptor", "resource", "stream_resource"})
+
+
+class Routes:
+    """The open runs of a writer."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[str, RunFeed] = {}
+        self._named: dict[RunFeed, list[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._feeds
+
+    def add(self, feed: RunFeed) -> None:
+        """A run has started."""
+        self._feeds[feed.uid] = feed
+        self._named[feed] = [feed.uid]
+
+    def remove(self, feed: RunFeed) -> None:
+        """A run has stopped: later documents of it are unknown."""
+        for uid in self._named.pop(feed):
+            self._feeds.pop(uid, None)
+
+    def find(self, name: str, document: Mapping[str, Any]) -> RunFeed:
+        """The run of a document that is no start. Raises DocumentError, naming what it refers to, when it has none."""
+        if name == "bulk_events":
+            name, document = _first_of_bulk(document)
+        for member in _REFERENCES.get(name, ()):
+            uid = document.get(member)
+            feed = self._feeds.get(uid) if isinstance(uid, str) else None
+            if feed is not None:
+                if name in _NAMED:
+                    self._name(feed, document)
+                return feed
+        raise DocumentError(_unknown(name, document))
+
+    def _name(self, feed: RunFeed, document: Mapping[str, Any]) -> None:
+        uid = document.get("uid")
+        if isinstance(uid, str) and uid not in self._feeds:
+            self._feeds[uid] = feed
+            self._named[feed].append(uid)
+
+
+def _first_of_bulk(document: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    events: Iterator[Any] = (event for group in document.values() if isinstance(group, list | tuple) for event in group)
+    first: Any = next(events, {})
+    return "event", first if isinstance(first, Mapping) else {}
+
+
+def _unknown(name: str, document: Mapping[str, Any]) -> str:
+    if name not in _REFERENCES:
+        return f"documents of type {name!r} are not known to this version"
+    referred = ", ".join(f"{member}={document.get(member)!r}" for member in _REFERENCES[name])
+    return f"no open run of this writer knows {referred}; subscribe the writer before the run starts"

@@ -1,0 +1,74 @@
+"""Redis URLs: what may be shown of one, and what is wrong with one."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+import redis
+
+from ..errors import RedisURLError
+
+HIDDEN = "..."
+
+
+def redact(url: str) -> str:
+    """Return `url` without its password; the user name and harmless query parameters are kept.
+
+    Of what is no URL, or a malformed one, in which a password could stand anywhere, "..." is left.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises on "redis://:password", where the host was forgotten
+    except ValueError:
+        return HIDDEN
+    user, _, host = parts.netloc.rpartition("@")
+    if "://" not in url or "@" in parts.path + parts.query + parts.fragment:
+        return HIDDEN
+    name = user.partition(":")[0]
+    query = [(key, value) for key, value in parse_qsl(parts.query) if "password" not in key]
+    return _unsplit(parts._replace(netloc=f"{name}@{host}" if name else host), query)
+
+
+def with_option(url: str, name: str, value: str) -> str:
+    """Return `url` with the query parameter `name` set, in place of the one it may have."""
+    parts = urlsplit(url)
+    options = [(key, old) for key, old in parse_qsl(parts.query) if key != name]
+    return _unsplit(parts, [*options, (name, value)])
+
+
+def connection_pool(url: str, **options: object) -> redis.ConnectionPool:
+    """Return a pool of connections to `url`; nothing is connected yet. What the URL says goes before `options`.
+
+    Raises RedisURLError when redis-py cannot use the URL.
+    """
+    try:
+        _check_place(url)
+        pool = redis.ConnectionPool.from_url(url, **options)
+        # redis-py refuses unknown query parameters only when it makes a connection
+        pool.make_connection()
+    except (ValueError, TypeError, redis.RedisError) as error:
+        shown = redact(url)
+        # the reason may quote what could not be shown
+        reason = "" if shown == HIDDEN else f": {error}"
+        raise RedisURLError(
+            f"{shown} is not a usable Redis URL{reason}; write redis://[user:password@]host:port (rediss:// with TLS) "
+            "or unix:///path, with special characters of the password percent-encoded"
+        ) from None
+    return pool
+
+
+def _check_place(url: str) -> None:
+    # redis-py leaves out silently what it does not understand here, and would connect to some other place
+    parts = urlsplit(url)
+    database = parts.path.strip("/")
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("the path of the socket is missing")
+    if parts.scheme in ("redis", "rediss") and database and not database.isdigit():
+        raise ValueError(f"{database!r} is not the number of a database")
+    if parts.scheme in ("redis", "rediss") and not parts.hostname:
+        raise ValueError("the host is missing")
+
+
+def _unsplit(parts: SplitResult, query: list[tuple[str, str]]) -> str:
+    # urlunsplit leaves out the // of unix:///path, which redis-py then refuses
+    return f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{urlencode(query)}" if query else "")

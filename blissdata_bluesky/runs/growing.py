@@ -1,0 +1,76 @@
+"""Rows that grow at little cost, while others read them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..protocol import Array, Rows
+
+
+class GrowingArray:
+    """An array (rows, …) with room for more rows. Views that were read stay as they are."""
+
+    def __init__(self, rows: Array) -> None:
+        self._buffer = rows
+        self._length = len(rows)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that is held, the room included."""
+        return int(self._buffer.nbytes)
+
+    def read(self, start: int, stop: int) -> Array:
+        """A view that cannot be written to."""
+        view = self._buffer[start:stop]
+        view.flags.writeable = False
+        return view
+
+    def append(self, rows: Rows, nbytes: int) -> None:
+        """Add rows at the end; `nbytes` is not needed here."""
+        needed = self._length + len(rows)
+        if needed > len(self._buffer) or not self._buffer.flags.writeable:
+            self._grow(max(needed, math.ceil(1.5 * self._length)))
+        self._buffer[self._length : needed] = rows
+        self._length = needed
+
+    def prepend(self, rows: Rows, nbytes: int) -> None:
+        """Add rows at the beginning; `nbytes` is not needed here."""
+        self._buffer = np.concatenate([np.asarray(rows), self._buffer[: self._length]])
+        self._length = len(self._buffer)
+
+    def _grow(self, capacity: int) -> None:
+        larger = np.empty((capacity, *self._buffer.shape[1:]), self._buffer.dtype)
+        larger[: self._length] = self._buffer[: self._length]
+        self._buffer = larger
+
+
+class GrowingList:
+    """A list of rows and an estimate of its size."""
+
+    def __init__(self, rows: list[Any], nbytes: int) -> None:
+        self._rows = list(rows)
+        self.nbytes = nbytes
+        """Memory that is held, roughly."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, start: int, stop: int) -> list[Any]:
+        """A list of its own, of the same values."""
+        return self._rows[start:stop]
+
+    def append(self, rows: Rows, nbytes: int) -> None:
+        """Add rows, which take `nbytes`, at the end."""
+        self._rows.extend(rows)
+        self.nbytes += nbytes
+
+    def prepend(self, rows: Rows, nbytes: int) -> None:
+        """Add rows, which take `nbytes`, at the beginning."""
+        self._rows[:0] = rows
+        self.nbytes += nbytes

@@ -1,0 +1,114 @@
+"""At the door of the tree: writes and impossible requests are refused, errors get a status and a sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from tiled.queries import QueryValueError
+from tiled.query_registration import default_query_registry
+from tiled.server.dependencies import get_root_tree
+from tiled.server.settings import Settings, get_settings
+
+from ..errors import BlissdataBlueskyError, DamagedRunError, RowsTrimmedError, RunNotFoundError, StreamNotFoundError
+from .viewer import Viewer, current_viewer
+
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# long lists of columns do not fit into a URL
+_READING_BY_POST = frozenset({"table", "container", "awkward"})
+_INTEGERS = ("partition", "page[offset]", "page[cursor]", "page[limit]")
+_FILTER = "filter["
+_STATUS: dict[type[BlissdataBlueskyError], int] = {
+    RunNotFoundError: 404,
+    StreamNotFoundError: 404,
+    RowsTrimmedError: 410,
+    DamagedRunError: 422,
+}
+
+
+def guarding_router() -> APIRouter:
+    """A router without routes. Included in a Tiled app, it makes every request for the tree pass the guard."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.dependency_overrides[get_root_tree] = guarded_root
+        yield
+
+    return APIRouter(lifespan=lifespan)
+
+
+async def guarded_root(request: Request, settings: Settings = Depends(get_settings)) -> AsyncIterator[Any]:  # noqa: B008
+    """The tree; while it is in use, adapters know the viewer, and what they raise becomes an answer."""
+    viewer = Viewer.of(request, settings.response_bytesize_limit)
+    _refuse_writing(request, viewer.route)
+    _refuse_impossible(request)
+    current_viewer.set(viewer)
+    try:
+        yield request.app.state.root_tree
+    except BlissdataBlueskyError as error:
+        raise as_answer(error) from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        wanted = request.query_params.get("format")
+        if wanted is None:
+            raise
+        raise HTTPException(406, f"This data cannot be written as {wanted}: {error}") from error
+
+
+def as_answer(error: BlissdataBlueskyError) -> HTTPException:
+    """The status and the sentence for an error of this package: 503 for what may work again later."""
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 503)
+    return HTTPException(status, str(error))
+
+
+def _refuse_writing(request: Request, route: str) -> None:
+    if request.method in _READING or (request.method == "POST" and route in _READING_BY_POST):
+        return
+    raise HTTPException(405, "This tree is read-only: runs are written by Bluesky, through BlissdataWriter.")
+
+
+def _refuse_impossible(request: Request) -> None:
+    query = request.query_params
+    for name in _INTEGERS:
+        if (value := query.get(name)) and len(value) > 18:
+            raise HTTPException(400, f"{name}={value[:40]} is out of range.")
+    for part in query.get("slice", "").split(","):
+        if _has_no_step(part):
+            raise HTTPException(400, f"slice={query['slice'][:80]}: the step of a slice cannot be 0.")
+    _refuse_filters(request)
+
+
+def _has_no_step(part: str) -> bool:
+    pieces = part.split(":")
+    try:
+        return len(pieces) == 3 and int(pieces[2] or 1) == 0
+    except ValueError:
+        return False
+
+
+def _refuse_filters(request: Request) -> None:
+    """Read each query as Tiled will; it answers 500 to those that cannot be read."""
+    filters: dict[str, dict[str, list[str]]] = {}
+    for name in request.query_params:
+        if name.startswith(_FILTER):
+            kind, _, field = name.removeprefix(_FILTER).removesuffix("]").partition("][condition][")
+            filters.setdefault(kind, {})[field] = request.query_params.getlist(name)
+    for kind, fields in filters.items():
+        query_type = default_query_registry.name_to_query_type.get(kind)
+        if query_type is None:
+            raise HTTPException(400, f"{kind[:40]!r} is not a query; the server's front page lists those that it knows.")
+        for values in zip(*fields.values(), strict=False):
+            _refuse_unreadable(kind, query_type, dict(zip(fields, values, strict=True)))
+
+
+def _refuse_unreadable(kind: str, query_type: Any, parameters: dict[str, str]) -> None:
+    try:
+        query_type.decode(**parameters)
+    except QueryValueError:
+        raise
+    except json.JSONDecodeError as error:
+        raise HTTPException(400, f"The query {kind!r} has a value that is not JSON: {error}.") from error
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise HTTPException(400, f"The query {kind!r} cannot be read: {error}.") from error

@@ -1,0 +1,55 @@
+"""Who asks for what: the part of an HTTP request that adapters need, which Tiled does not hand to them."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from tiled.server.utils import CSRF_COOKIE_NAME
+
+# Tiled's own limit, for adapters that are used without a server
+_BYTES_LIMIT = 300_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """One request."""
+
+    client: str | None = None
+    """A cookie that Tiled gives to every client; None before it did, and for clients without cookies."""
+    route: str = ""
+    """What is asked for: `search`, `metadata`, `array`, `table`, `container`…"""
+    expected_shape: tuple[int, ...] | None = None
+    """The shape that the client's copy of an array structure gives the answer."""
+    block: int | None = None
+    """The block along the first axis."""
+    sliced: bool = False
+    bytes_limit: int = _BYTES_LIMIT
+
+    @classmethod
+    def of(cls, request: Request, bytes_limit: int) -> Viewer:
+        """The viewer behind a request."""
+        query = request.query_params
+        route = request.scope.get("route")
+        parts = [part for part in getattr(route, "path", "").split("/") if part not in ("", "api", "v1", "custom")]
+        blocks = _integers(query.get("block"))
+        return cls(
+            client=request.cookies.get(CSRF_COOKIE_NAME),
+            route=parts[0] if parts else "",
+            expected_shape=_integers(query.get("expected_shape")),
+            block=blocks[0] if blocks else None,
+            sliced=bool(query.get("slice")),
+            bytes_limit=bytes_limit,
+        )
+
+
+current_viewer: ContextVar[Viewer] = ContextVar("current_viewer", default=Viewer())  # noqa: B039
+
+
+def _integers(text: str | None) -> tuple[int, ...] | None:
+    try:
+        return tuple(map(int, text.split(","))) if text else None
+    except ValueError:
+        # Tiled refuses it itself
+        return None

@@ -1,0 +1,199 @@
+"""`BlissdataWriter`: the RunEngine callback that makes blissdata scans of Bluesky runs."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import platformdirs
+
+from .errors import DocumentError, JournalError, RedisUnreachableError
+from .journal import Header, JournalDirectory, RunJournal
+from .packing import pack_document
+from .publish import IdentityRule, Publisher, PublisherOptions, Routes, RunFeed, identity_from_start, redact
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_JOURNAL = platformdirs.user_state_path("blissdata-bluesky") / "journal"
+
+_MEMORY_LIMIT = 256 * 2**20
+_EXIT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class WriterStatistics:
+    """How far publishing is. Documents are counted, events included; rows are whole events of any stream."""
+
+    queued: int
+    """Documents that were given and are not acknowledged by Redis."""
+    peak: int
+    """The most documents that `statistics`, or a document that found many waiting, ever saw queued."""
+    published_rows: int
+    """Rows acknowledged by Redis, over all runs and streams."""
+    lag: float
+    """Seconds since the oldest queued document was given; 0 when none is."""
+    open_runs: int
+    """Runs that have started and not stopped."""
+
+
+class BlissdataWriter:
+    """Publishes every run that it is subscribed to: `RE.subscribe(BlissdataWriter("redis://host"))`.
+
+    The callback appends the document to the run's journal, hands it to one daemon thread and returns: it never waits
+    for the network and never raises. What cannot be published is said in the log of `blissdata_bluesky`.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        journal: str | Path | None = DEFAULT_JOURNAL,
+        prepare_after: float | None = 60.0,
+        require_redis: bool = False,
+        identity: IdentityRule = identity_from_start,
+    ) -> None:
+        """Connect once, to find what no waiting would mend; a server that is away now may come later.
+
+        Parameters
+        ----------
+        redis_url
+            `redis://`, `rediss://` or `unix://`, with user and password where the server wants them.
+        journal
+            Directory of the journals; None keeps documents in memory only, and a killed process loses them.
+        prepare_after
+            Seconds after which a scan that has rows of `baseline` or monitors only passes to STARTED; None: never.
+        require_redis
+            Raise RedisUnreachableError when nothing answers, instead of one warning.
+        identity
+            Start document → identity of the scan (blissdata's ESRFIdentityModel), in place of the default rule.
+
+        Raises
+        ------
+        RedisTargetError
+            The URL, the login, the modules or the database are wrong; the message says which, and the remedy.
+        JournalError
+            The journal's directory cannot be made or written.
+        """
+        self._target = redact(redis_url)
+        self._journals = None if journal is None else JournalDirectory(Path(journal))
+        options = PublisherOptions(prepare_after, identity, _MEMORY_LIMIT)
+        self._publisher = Publisher(redis_url, options, self._finish)
+        self._routes = Routes()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._connect(require_redis=require_redis)
+        atexit.register(self.close, _EXIT_SECONDS)
+
+    def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
+        """Take one Bluesky document. Returns within microseconds, and never raises."""
+        try:
+            with self._lock:
+                self._take(name, doc)
+        except DocumentError as error:
+            uid = doc.get("uid") if isinstance(doc, Mapping) else None
+            logger.error("a document of type %r (uid %s) is not published: %s", name, uid, error)
+        except Exception:
+            logger.exception("a document of type %r is not published; please report this", name)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until Redis has acknowledged all that was given before this call; whether it did within `timeout` s.
+
+        False, too, when documents had to be given up since the last flush; the log says which and why.
+        """
+        return self._publisher.flush(timeout)
+
+    def statistics(self) -> WriterStatistics:
+        """A snapshot of counters."""
+        publisher = self._publisher
+        return WriterStatistics(
+            publisher.queued, publisher.peak, publisher.published_rows, publisher.lag, len(self._routes)
+        )
+
+    def close(self, timeout: float | None = 10.0) -> bool:
+        """Flush, then end the thread and the connection; whether all was acknowledged within `timeout` seconds.
+
+        What was not acknowledged stays in the journals. Documents that come later are refused in the log.
+        """
+        if self._closed:
+            return True
+        self._closed = True
+        atexit.unregister(self.close)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        flushed = self.flush(timeout)
+        ended = self._publisher.stop(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        if not (flushed and ended):
+            logger.warning(
+                "%s has not acknowledged %d documents at close%s",
+                self._target,
+                self._publisher.queued,
+                f"; they stay in {self._journals.path}" if self._journals else "; they are lost",
+            )
+        return flushed and ended
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connect(self, *, require_redis: bool) -> None:
+        try:
+            self._publisher.require_ready()
+        except RedisUnreachableError as error:
+            if require_redis:
+                self._publisher.stop(None)
+                raise
+            logger.warning(
+                "%s. Runs are taken all the same%s and published when it answers.",
+                error,
+                f", kept in {self._journals.path}," if self._journals else "",
+            )
+
+    def _take(self, name: str, doc: Mapping[str, Any]) -> None:
+        if self._closed:
+            raise DocumentError("the writer is closed; make a new one and subscribe that")
+        feed = self._open(doc) if name == "start" else self._routes.find(name, doc)
+        if not self._publisher.give(feed, pack_document(name, doc)) and not feed.reported:
+            feed.reported = True
+            logger.error(
+                "run %s: documents are lost: no journal takes them, and %d MB wait for %s already",
+                feed.uid,
+                _MEMORY_LIMIT // 2**20,
+                self._target,
+            )
+        if name == "stop":
+            self._routes.remove(feed)
+
+    def _open(self, start: Mapping[str, Any]) -> RunFeed:
+        uid = start.get("uid")
+        if not isinstance(uid, str) or not uid:
+            raise DocumentError("the start has no uid; the whole run is left out")
+        if uid in self._routes or self._publisher.knows(uid):
+            raise DocumentError("a run with this uid is being published already; give every run a uid of its own")
+        publisher = uuid.uuid4().hex
+        feed = RunFeed(uid, publisher, self._open_journal(Header(uid, publisher, self._target)))
+        self._routes.add(feed)
+        return feed
+
+    def _open_journal(self, header: Header) -> RunJournal | None:
+        if self._journals is None:
+            return None
+        try:
+            return self._journals.create(header)
+        except JournalError as error:
+            logger.error("run %s is published from memory only: %s", header.uid, error)
+            return None
+
+    def _finish(self, feed: RunFeed) -> None:
+        if self._journals is not None and feed.journal is not None:
+            self._journals.finish(feed.journal)

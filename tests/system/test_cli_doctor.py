@@ -1,0 +1,115 @@
+"""The commands `redis` and `doctor`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from blissdata.redis_engine.store import DataStore
+from typer.testing import CliRunner
+
+import blissdata_bluesky
+from blissdata_bluesky.cli import app
+from blissdata_bluesky.errors import RedisServerStartError
+from blissdata_bluesky.publish.database import connect, open_client
+from blissdata_bluesky.server import RedisServer
+
+IDENTITY = {"name": "count", "number": 7, "data_policy": "no_policy", "session": "s", "dataset": "some-uid"}
+COMMAND = [sys.executable, "-c", "from blissdata_bluesky.cli import app; app()"]
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*arguments])
+    return result.exit_code, result.output
+
+
+def test_a_healthy_server(any_redis_url: str) -> None:
+    code, output = run("doctor", "--redis", any_redis_url)
+    assert code == 0, output
+    assert "ReJSON, search" in output
+    assert "no bound" in output
+    assert "error" not in output
+
+
+def test_open_scans_are_listed(redis_url: str) -> None:
+    scan = DataStore(redis_url).create_scan(IDENTITY)
+    code, output = run("doctor", "--redis", redis_url)
+    assert code == 0
+    assert "1 CREATED" in output
+    assert all(word in output for word in ("count", "7", "some-uid", scan.key))
+    scan.close()
+
+
+def test_json(redis_url: str) -> None:
+    code, output = run("doctor", "--redis", redis_url.replace("://", "://:@"), "--json")
+    document = json.loads(output)
+    assert code == 0
+    assert document["ok"] is True
+    assert document["url"] == redis_url
+    assert document["redis"]["server"] == "Valkey"
+    assert document["versions"]["blissdata-bluesky"] == blissdata_bluesky.__version__
+    assert {"level", "subject", "message", "remedy"} == set(document["findings"][0])
+
+
+def test_a_database_with_other_data_is_an_error(redis_url: str) -> None:
+    with connect(redis_url) as client:
+        client.delete("_PROTOCOL_VERSION_")
+    code, output = run("doctor", "--redis", redis_url)
+    assert code == 1
+    assert "not initialised" in output
+
+
+def test_an_unreachable_server_is_an_error_without_its_password() -> None:
+    code, output = run("doctor", "--redis", "redis://ann:sesame@127.0.0.1:1")
+    assert code == 1
+    assert "redis://ann@127.0.0.1:1" in output
+    assert "sesame" not in output
+
+
+def test_without_a_url_the_packages_are_examined() -> None:
+    code, output = run("doctor")
+    assert code == 0
+    assert "blissdata" in output
+
+
+def test_an_error_is_one_clean_line_and_its_traceback_is_for_those_who_ask(redis_server: RedisServer) -> None:
+    taken = ("redis", "--port", str(redis_server.port))
+    result = CliRunner().invoke(app, taken)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("blissdata-bluesky: the Redis server for redis://")
+    assert "Traceback" not in result.output
+    assert isinstance(CliRunner().invoke(app, ("--debug", *taken)).exception, RedisServerStartError)
+
+
+def test_version() -> None:
+    assert run("--version") == (0, f"{blissdata_bluesky.__version__}\n")
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_runs_until_it_is_asked_to_end(ending: signal.Signals, tmp_path: Path) -> None:
+    command = [*COMMAND, "redis", "--maxmemory", "64mb", "--directory", str(tmp_path)]
+    with subprocess.Popen(command, stdout=-1, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        with open_client(url) as client:
+            server = client.info("server")["process_id"]
+            assert client.config_get("maxmemory")["maxmemory"] == str(64 * 2**20)
+        # as a terminal does on Ctrl-C: to the whole process group
+        os.killpg(process.pid, ending)
+        assert process.wait(10) == 0
+    assert not psutil.pid_exists(server)
+
+
+def test_a_server_that_is_ended_by_something_else_is_no_success() -> None:
+    with subprocess.Popen([*COMMAND, "redis"], stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        with open_client(process.stdout.readline().split()[-1]) as client:
+            client.shutdown(nosave=True)
+        assert process.wait(10) == 1
+        assert "was ended by something else" in process.stderr.read()
