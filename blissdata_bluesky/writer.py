@@ -17,7 +17,6 @@ import platformdirs
 
 from .errors import DocumentError, JournalError, RedisUnreachableError
 from .journal import Header, JournalDirectory, RunJournal
-from .packing import pack_document
 from .publish import IdentityRule, Publisher, PublisherOptions, Routes, RunFeed, identity_from_start, redact
 
 logger = logging.getLogger(__name__)
@@ -163,7 +162,7 @@ class BlissdataWriter:
         if self._closed:
             raise DocumentError("the writer is closed; make a new one and subscribe that")
         feed = self._open(doc) if name == "start" else self._routes.find(name, doc)
-        if not self._publisher.give(feed, pack_document(name, doc)) and not feed.reported:
+        if not self._publisher.give(feed, name, doc) and not feed.reported:
             feed.reported = True
             logger.error(
                 "run %s: documents are lost: no journal takes them, and %d MB wait for %s already",
@@ -183,6 +182,7 @@ class BlissdataWriter:
         publisher = uuid.uuid4().hex
         feed = RunFeed(uid, publisher, self._open_journal(Header(uid, publisher, self._target)))
         self._routes.add(feed)
+        self._publisher.open(feed)
         return feed
 
     def _open_journal(self, header: Header) -> RunJournal | None:

@@ -11,6 +11,7 @@ from .. import __version__
 from ..errors import BlissdataBlueskyError
 from .doctor import doctor
 from .redis import redis
+from .serve import serve
 
 FAULT = 2
 
@@ -31,6 +32,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.command()(redis)
 app.command()(doctor)
+app.command()(serve)
 
 
 def _print_version(wanted: bool) -> None:

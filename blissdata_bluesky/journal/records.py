@@ -57,9 +57,9 @@ def frame(payload: bytes) -> bytes:
     return _FRAME.pack(_MAGIC, len(payload), zlib.crc32(payload)) + payload
 
 
-def record_size(payload: bytes) -> int:
-    """Bytes that `frame(payload)` takes in the file."""
-    return _FRAME.size + len(payload)
+def record_size(length: int) -> int:
+    """Bytes that a payload of `length` bytes takes in the file."""
+    return _FRAME.size + length
 
 
 def read_records(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -31,8 +32,10 @@ class EventBlock:
 def check_event(event: Mapping[str, Any]) -> None:
     """Raise DocumentError, saying which member is wrong, for an event that cannot be a row."""
     _check_members(event)
-    if type(event["seq_num"]) is not int or type(event["time"]) not in (float, int):
-        raise DocumentError("seq_num must be an integer and time a number")
+    if type(event["seq_num"]) is not int or not -(2**63) <= event["seq_num"] < 2**63:
+        raise DocumentError("seq_num must be an integer of 64 bits")
+    if type(event["time"]) not in (float, int):
+        raise DocumentError("time must be a number")
 
 
 def _check_members(document: Mapping[str, Any]) -> None:
@@ -45,29 +48,39 @@ def _check_members(document: Mapping[str, Any]) -> None:
 
 
 def block_of_events(keys: Sequence[str], events: Sequence[Mapping[str, Any]]) -> EventBlock:
-    """One block of events that `check_event` has passed. Keys that the descriptor lacks come after `keys`."""
-    data = _columns_of([event["data"] for event in events], keys, MISSING)
-    times = _columns_of([event["timestamps"] for event in events], keys, np.nan, extra=False)
+    """One block. Keys that the descriptor lacks come after `keys`.
+
+    Raises DocumentError when one of the events does not pass `check_event`.
+    """
+    try:
+        seq_num = [event["seq_num"] for event in events]
+        time = [event["time"] for event in events]
+        data = [event["data"] for event in events]
+        timestamps = [event["timestamps"] for event in events]
+    except KeyError as error:
+        raise DocumentError(f"{error} is missing") from error
+    if events and not (
+        _types(seq_num) == {int} and _types(time) <= {float, int} and _types(data) | _types(timestamps) == {dict}
+    ):
+        raise DocumentError("seq_num, time, data or timestamps have the wrong type")
     return EventBlock(
         len(events),
-        _integers([event["seq_num"] for event in events]),
-        np.array([event["time"] for event in events], np.float64),
-        data,
-        _timestamps(times, keys, len(events)),
+        _integers(seq_num),
+        np.array(time, np.float64),
+        _columns_of(data, keys, MISSING),
+        _timestamps(_columns_of(timestamps, keys, np.nan), keys, len(events)),
     )
 
 
-def _columns_of(
-    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], default: Any, *, extra: bool = True
-) -> dict[str, Sequence[Any]]:
-    if all(len(row) == len(keys) for row in rows):
-        try:
+def _types(values: Sequence[Any]) -> set[type]:
+    return set(map(type, values))
+
+
+def _columns_of(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], default: Any) -> dict[str, Sequence[Any]]:
+    if set(map(len, rows)) == {len(keys)}:
+        with suppress(KeyError):
             return _exact_columns(rows, keys)
-        except KeyError:
-            pass
-    seen = dict.fromkeys(keys)
-    if extra:
-        seen |= dict.fromkeys(key for row in rows for key in row)
+    seen = dict.fromkeys(keys) | dict.fromkeys(key for row in rows for key in row)
     return {key: [row.get(key, default) for row in rows] for key in seen}
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from ..protocol import Array, NumericEncoding
 
 NUMERIC_KINDS = "biufc"
-_PYTHON_NUMBERS = frozenset({float, int, bool, complex})
+_FLOATS = frozenset({float, np.float64})
+_NUMBERS = frozenset({float, int, bool, complex, np.bool_, *(np.dtype(code).type for code in "bhilqBHILQfd")})
 # up to here every integer is a float64; numpy rounds the others when a list mixes them with floats
 _EXACT_INTEGERS = 2**53
 
@@ -73,10 +74,10 @@ def fits(shape: Sequence[int], actual: Sequence[int]) -> bool:
 def scalar_column(values: Sequence[Any], dtype: np.dtype[Any]) -> Array | None:
     """Python scalars as one array; None when one of them would change, or is no number."""
     types = set(map(type, values))
-    if not types <= _PYTHON_NUMBERS:
+    if not types <= _NUMBERS:
         return None
     try:
-        array = np.array(values, np.float64 if types == {float} else None)
+        array = np.array(values, np.float64 if types <= _FLOATS else None)
     except OverflowError:
         return None
     if array.dtype.kind not in NUMERIC_KINDS or (len(types) > 1 and (np.abs(array) > _EXACT_INTEGERS).any()):

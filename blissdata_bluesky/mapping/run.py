@@ -81,7 +81,6 @@ class RunMapper:
 
     def _collect(self, event: Document, waiting: dict[str, list[Document]]) -> None:
         try:
-            check_event(event)
             waiting.setdefault(self._stream_of(event).name, []).append(event)
         except DocumentError as error:
             self._complain("event", event, error)
@@ -90,10 +89,22 @@ class RunMapper:
         for name, events in waiting.items():
             stream = self._streams[name]
             try:
-                yield from self._append(stream, block_of_events(stream.keys, events))
-            except DocumentError as error:
-                self._complain("event", events[0], error)
+                block = block_of_events(stream.keys, events)
+            except DocumentError:
+                block = block_of_events(stream.keys, self._good(events))
+            yield from self._append(stream, block)
         waiting.clear()
+
+    def _good(self, events: list[Document]) -> list[Document]:
+        """The events that can be rows; of the others the log tells."""
+        good = []
+        for event in events:
+            try:
+                check_event(event)
+                good.append(event)
+            except DocumentError as error:
+                self._complain("event", event, error)
+        return good
 
     def _take_one(self, name: str, document: Document) -> Operations:
         match name:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Lock
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..journal import RunJournal, record_size
+from ..packing import pack_and_copy, unpack_document
 
-Batch: TypeAlias = dict["RunFeed", list[bytes]]
+Document: TypeAlias = tuple[str, Mapping[str, Any]]
+Batch: TypeAlias = dict["RunFeed", list[Document]]
 
 _BATCH_BYTES = 16 * 2**20
-_BATCH_DOCUMENTS = 20_000
+# larger batches are no cheaper: what they touch no longer fits the processor caches
+_BATCH_DOCUMENTS = 4000
 
 
 @dataclass(eq=False, slots=True)
@@ -44,13 +49,19 @@ class RunFeed:
             self.offset = self.journal.size
 
 
+# run, bytes in the journal's record, the document as it is or still packed, when it was given
+_Item: TypeAlias = tuple[RunFeed, int, bytes | Document, float]
+
+
 @dataclass(slots=True)
 class Intake:
     """The queue between the two threads, bounded in bytes over all runs."""
 
     limit: int
     """Bytes of documents that may wait in memory."""
-    _queue: SimpleQueue[tuple[RunFeed, bytes, float] | None] = field(default_factory=SimpleQueue)
+    _items: deque[_Item] = field(default_factory=deque)
+    _idle: bool = False
+    _wake: SimpleQueue[None] = field(default_factory=SimpleQueue)
     _lock: Lock = field(default_factory=Lock)
     _bytes_in: int = 0
     _bytes_out: int = 0
@@ -58,8 +69,12 @@ class Intake:
     oldest: float | None = None
     """When the oldest document of the last batch was given (time.monotonic)."""
 
-    def give(self, feed: RunFeed, packed: bytes) -> bool:
-        """Hand one document over, never waiting. False when it is neither in memory nor in the journal."""
+    def give(self, feed: RunFeed, name: str, document: Mapping[str, Any]) -> bool:
+        """Hand one document over, never waiting. False when it is neither in memory nor in the journal.
+
+        The caller may change the document as soon as this has returned.
+        """
+        packed, copy = pack_and_copy(name, document)
         # one lock for "written and queued", or the publisher might read from the file what then comes by the queue too
         with self._lock:
             journaled = feed.journal is not None and feed.journal.append(packed)
@@ -67,7 +82,9 @@ class Intake:
                 self._bytes_in += len(packed)
                 feed.given += 1
                 feed.queued += 1
-                self._queue.put((feed, packed, time.monotonic()))
+                self._items.append((feed, len(packed), packed if copy is None else (name, copy), time.monotonic()))
+                if self._idle:
+                    self.wake()
                 return True
             if journaled:
                 feed.given += 1
@@ -81,20 +98,23 @@ class Intake:
 
     def wake(self) -> None:
         """Let `take` return."""
-        self._queue.put(None)
+        self._idle = False
+        self._wake.put(None)
 
     def take(self, timeout: float) -> Batch:
         """All that waits, up to a bound; waits up to `timeout` seconds for the first document."""
+        if not self._items and not self._spilled:
+            self._wait(timeout)
         batch: Batch = {}
         size = 0
-        self.oldest = None
-        for count, (feed, packed, given) in enumerate(self._waiting(0.0 if self._spilled else timeout), 1):
-            self.oldest = self.oldest or given
-            batch.setdefault(feed, []).append(packed)
+        self.oldest = self._items[0][3] if self._items else None
+        for _ in range(min(len(self._items), _BATCH_DOCUMENTS)):
+            feed, length, document, _given = self._items.popleft()
+            batch.setdefault(feed, []).append(unpack_document(document) if isinstance(document, bytes) else document)
             feed.taken += 1
-            feed.offset += record_size(packed)
-            size += len(packed)
-            if size > _BATCH_BYTES or count >= _BATCH_DOCUMENTS:
+            feed.offset += record_size(length)
+            size += length
+            if size > _BATCH_BYTES:
                 break
         self._bytes_out += size
         for feed in list(self._spilled):
@@ -102,15 +122,13 @@ class Intake:
                 self._read_on(feed, batch)
         return batch
 
-    def _waiting(self, timeout: float) -> Iterator[tuple[RunFeed, bytes, float]]:
-        try:
-            item = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
-            while True:
-                if item is not None:
-                    yield item
-                item = self._queue.get_nowait()
-        except Empty:
-            return
+    def _wait(self, timeout: float) -> None:
+        self._idle = True
+        # what was given before `_idle` was set has woken nobody
+        if not self._items and not self._spilled:
+            with suppress(Empty):
+                self._wake.get(timeout=timeout)
+        self._idle = False
 
     def _spill(self, feed: RunFeed) -> None:
         if not feed.spilled:
@@ -125,7 +143,7 @@ class Intake:
         self.oldest = min(self.oldest or time.monotonic(), self._spilled[feed])
         size = 0
         for offset, packed in feed.journal.records(feed.offset):
-            batch.setdefault(feed, []).append(packed)
+            batch.setdefault(feed, []).append(unpack_document(packed))
             feed.offset = offset
             size += len(packed)
             if size > _BATCH_BYTES:

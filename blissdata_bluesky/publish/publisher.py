@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -23,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _TICK = 0.5
+# When documents come faster than they can be sent one by one, larger batches cost less each, and the callback's
+# thread runs undisturbed while they gather.
+_BUSY_DOCUMENTS = 50
+_GATHER_SECONDS = 0.003
 # what waiting may mend
 OUTAGES = (redis.RedisError, OSError, RedisTargetError, RedisUnreachableError)
 
@@ -87,17 +92,21 @@ class Publisher:
         require_ready(self._client, self._url, write=True)
         self._ready = True
 
-    def give(self, feed: RunFeed, packed: bytes) -> bool:
-        """Hand over one document; see `Intake.give`. Calls must not overlap."""
+    def open(self, feed: RunFeed) -> None:
+        """A run begins."""
+        self._feeds[feed.uid] = feed
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="blissdata-bluesky-publisher", daemon=True)
             self._thread.start()
-        self._feeds[feed.uid] = feed
-        if not self.intake.give(feed, packed):
+
+    def give(self, feed: RunFeed, name: str, document: Mapping[str, Any]) -> bool:
+        """Hand over one document of an open run; see `Intake.give`. Calls must not overlap."""
+        if not self.intake.give(feed, name, document):
             self._given_up += 1
             return False
         self._given += 1
-        self.peak = max(self.peak, self.queued)
+        queued = self._given - self._done
+        self.peak = max(self.peak, queued)
         return True
 
     def flush(self, timeout: float | None) -> bool:
@@ -121,19 +130,22 @@ class Publisher:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._publish(self.intake.take(self._pause()))
+            batch = self.intake.take(self._pause())
+            self._publish(batch)
+            if sum(map(len, batch.values())) > _BUSY_DOCUMENTS:
+                self._stopping.wait(_GATHER_SECONDS)
 
     def _pause(self) -> float:
         """Seconds that `take` may wait: less than a tick only matters while a scan waits to be prepared."""
         return _TICK if any(run.waits_to_prepare for run in self._runs.values()) else 3600.0
 
     def _publish(self, batch: Batch) -> None:
-        for feed, packed in batch.items():
+        for feed, documents in batch.items():
             run = self._runs.get(feed)
             if run is None:
                 run = self._runs[feed] = RunPublisher(feed, self._options.identity, self._options.prepare_after)
             with _abandoning(run):
-                run.take(packed)
+                run.take(documents)
         for run in self._runs.values():
             with _abandoning(run):
                 run.prepare_if_due(time.monotonic())
@@ -178,11 +190,11 @@ class Publisher:
     def _acknowledge(self, batch: Batch) -> None:
         """Count what is done, forget the runs that are closed, and tell those who wait for progress."""
         with self._progress:
-            for feed, packed in batch.items():
+            for feed, documents in batch.items():
                 run = self._runs[feed]
-                feed.done += len(packed)
-                self._done += len(packed)
-                self._given_up += len(packed) if run.abandoned else 0
+                feed.done += len(documents)
+                self._done += len(documents)
+                self._given_up += len(documents) if run.abandoned else 0
                 if run.closed:
                     self._forget(feed, run)
             self.intake.oldest = None

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 
 import redis
 
-from .. import packing
 from ..mapping import IdentityRule, Operation, RunMapper
-from .feed import RunFeed
+from .feed import Document, RunFeed
 from .sending import RunSender
 from .steps import StepMaker
 
@@ -48,14 +47,13 @@ class RunPublisher:
         """Whether `prepare_if_due` has to be called from time to time."""
         return self._prepare_at is not None and not self.abandoned
 
-    def take(self, packed: Sequence[bytes]) -> None:
-        """Turn documents into steps; nothing is sent."""
-        documents = [packing.unpack_document(data) for data in packed]
-        self._ended = self._ended or any(name == "stop" for name, _ in documents)
+    def take(self, documents: Sequence[Document]) -> None:
+        """Turn documents into steps; nothing is sent. The first one ever must be the start."""
+        self._ended = self._ended or documents[-1][0] == "stop"
         if self.abandoned:
             return
         if self._mapper is None:
-            _, start = documents.pop(0)
+            (_, start), *documents = documents
             self._mapper = RunMapper(start, self._identity)
             self._add(self._mapper.create())
         self._add(self._mapper.take(documents))

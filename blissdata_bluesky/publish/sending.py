@@ -12,6 +12,7 @@ import redis
 from .. import protocol
 from ..errors import BlissdataBlueskyError
 from ..protocol import DocumentEntry, ScanState, StreamEnd
+from .pipeline import execute
 from .steps import DocumentStep, RowsStep, SaveStep, Step
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ class RunSender:
         self._steps: deque[Step] = deque()
         self._doubtful = False
         self._refused = False
-        self._created = False
         self._state: ScanState | None = None
 
     def add(self, steps: Iterable[Step]) -> None:
@@ -71,11 +71,8 @@ class RunSender:
 
     def _append(self, client: redis.Redis) -> None:
         steps = self._next_appends()
-        with client.pipeline(transaction=False) as pipe:
-            pipe.pttl(self._scan_key)
-            for step in steps:
-                pipe.execute_command("XADD", *self._xadd(step))
-            remaining, *replies = pipe.execute(raise_on_error=False)
+        commands = [("PTTL", self._scan_key), *(("XADD", *self._xadd(step)) for step in steps)]
+        remaining, *replies = execute(client, commands)
         self._require_scan(client, remaining, steps)
         self._check(replies)
         for _ in steps:
@@ -150,15 +147,14 @@ class RunSender:
             if pipe.exists(self._scan_key, self._documents_key):
                 pipe.unwatch()
                 self._require_ours(client)
-                return
-            pipe.multi()
-            pipe.execute_command("JSON.SET", self._scan_key, "$", step.model)
-            pipe.xadd(protocol.HISTORY_KEY, {"key": self._scan_key}, maxlen=protocol.HISTORY_LENGTH)
-            pipe.xadd(self._state_key, {"state": int(ScanState.CREATED)})
-            pipe.execute_command("XADD", *self._xadd(first))
-            pipe.execute()
+            else:
+                pipe.multi()
+                pipe.execute_command("JSON.SET", self._scan_key, "$", step.model)
+                pipe.xadd(protocol.HISTORY_KEY, {"key": self._scan_key}, maxlen=protocol.HISTORY_LENGTH)
+                pipe.xadd(self._state_key, {"state": int(ScanState.CREATED)})
+                pipe.execute_command("XADD", *self._xadd(first))
+                pipe.execute()
         del self._steps[1]
-        self._created = True
 
     def _require_ours(self, client: redis.Redis) -> None:
         raw = client.xrange(self._documents_key, count=1)
@@ -170,10 +166,7 @@ class RunSender:
             )
 
     def _seal(self, client: redis.Redis, keys: Sequence[str]) -> None:
-        with client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.fcall(protocol.SEAL_FUNCTION, 1, key)
-            replies = pipe.execute(raise_on_error=False)
+        replies = execute(client, [("FCALL", protocol.SEAL_FUNCTION, 1, key) for key in keys])
         errors = [reply for reply in replies if isinstance(reply, Exception)]
         if unexpected := [error for error in errors if "already sealed" not in str(error)]:
             raise unexpected[0]
@@ -185,11 +178,9 @@ class RunSender:
             return
         rows = [step for step in self._steps if isinstance(step, RowsStep)]
         keys = list(dict.fromkeys(step.key for step in rows))
-        with client.pipeline(transaction=False) as pipe:
-            pipe.pttl(self._scan_key)
-            for key in (*keys, self._documents_key, self._state_key):
-                pipe.xrevrange(key, count=1)
-            remaining, *lasts, document, state = pipe.execute()
+        commands: list[tuple[Any, ...]] = [("PTTL", self._scan_key)]
+        commands += [("XREVRANGE", key, "+", "-", "COUNT", 1) for key in (*keys, self._documents_key, self._state_key)]
+        remaining, *lasts, document, state = execute(client, commands)
         self._require_scan(client, remaining)
         ends = {key: StreamEnd.from_last(last) for key, last in zip(keys, lasts, strict=True)}
         documents = int(document[0][0].split(b"-")[0]) + 1 if document else 0

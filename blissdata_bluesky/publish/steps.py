@@ -67,6 +67,7 @@ class StepMaker:
         self._publisher = publisher
         self._identity: Mapping[str, Any] = {}
         self._streams: dict[str, dict[str, Any]] = {}
+        self._keys: dict[str, str] = {}
 
     def steps(self, operations: Iterable[Operation]) -> Iterator[Step]:
         """The steps of these operations, in order."""
@@ -101,7 +102,9 @@ class StepMaker:
         )
 
     def _key(self, name: str) -> str:
-        return protocol.stream_key(protocol.stream_pk(self._uid, name))
+        if name not in self._keys:
+            self._keys[name] = protocol.stream_key(protocol.stream_pk(self._uid, name))
+        return self._keys[name]
 
     def _model(self, info: Mapping[str, Any]) -> str:
         return json.dumps(protocol.scan_model(self._uid, self._identity, info, self._streams))

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
-from tiled.queries import QueryValueError
 from tiled.query_registration import default_query_registry
 from tiled.server.dependencies import get_root_tree
 from tiled.server.settings import Settings, get_settings
@@ -106,8 +105,6 @@ def _refuse_filters(request: Request) -> None:
 def _refuse_unreadable(kind: str, query_type: Any, parameters: dict[str, str]) -> None:
     try:
         query_type.decode(**parameters)
-    except QueryValueError:
-        raise
     except json.JSONDecodeError as error:
         raise HTTPException(400, f"The query {kind!r} has a value that is not JSON: {error}.") from error
     except (TypeError, ValueError, AttributeError, RecursionError) as error:

@@ -27,6 +27,11 @@ class Viewer:
     sliced: bool = False
     bytes_limit: int = _BYTES_LIMIT
 
+    @property
+    def wants_array(self) -> bool:
+        """Whether an array or a slice of it is asked for, not a block."""
+        return self.route == "array" and self.block is None
+
     @classmethod
     def of(cls, request: Request, bytes_limit: int) -> Viewer:
         """The viewer behind a request."""

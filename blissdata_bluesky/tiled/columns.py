@@ -1,0 +1,112 @@
+"""What becomes of a data key in Tiled: a column of the table `internal`, or an array node of its own.
+
+Numbers: columns of their dtype. Fixed shapes of at most 16 elements, and ragged ones: list columns. Larger fixed
+shapes, and complex numbers, for which tables have no type: array nodes. What is no number: a text column, in which
+strings stand as they are and every other value as JSON text; null: the event lacked the key. Arrays of strings: list
+columns of such texts. A value that a numeric column cannot hold stands in it as the fill of `RunStream.read`;
+`documents()` has the exact one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..protocol import Missing, NumericEncoding, Rows, dump_json
+from ..runs import Column
+
+# bluesky-tiled-plugins' TiledWriter draws the line here
+MOST_ELEMENTS_IN_TABLE = 16
+# a guess, to choose the size of partitions
+_UNKNOWN_ROW_BYTES = 256
+
+
+def is_array_node(column: Column) -> bool:
+    """Whether the key is an array node of its own instead of a column."""
+    encoding = column.encoding
+    if not isinstance(encoding, NumericEncoding) or encoding.ragged:
+        return False
+    return encoding.dtype.kind == "c" or math.prod(encoding.shape) > MOST_ELEMENTS_IN_TABLE
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """The type of the key's column in the table."""
+    if isinstance(column.encoding, NumericEncoding):
+        return _nested(pa.from_numpy_dtype(_native(column.encoding.dtype)), len(column.encoding.shape))
+    return pa.list_(pa.string()) if _is_list_of_texts(column) else pa.string()
+
+
+def arrow_array(column: Column, rows: Rows) -> pa.Array:
+    """Rows of the key as a column of its `arrow_type`."""
+    kind = arrow_type(column)
+    if isinstance(column.encoding, NumericEncoding):
+        if column.encoding.ragged:
+            return _ragged(rows, kind)
+        return _fixed(np.asarray(rows), kind)
+    if _is_list_of_texts(column):
+        return pa.array([_texts(value) for value in rows], kind)
+    return pa.array(texts(rows), kind)
+
+
+def row_bytes(column: Column) -> int:
+    """About how much memory one row takes."""
+    encoding = column.encoding
+    if not isinstance(encoding, NumericEncoding) or encoding.ragged:
+        return _UNKNOWN_ROW_BYTES
+    return encoding.dtype.itemsize * math.prod(encoding.shape)
+
+
+def texts(values: Iterable[Any]) -> list[str | None]:
+    """Strings as they are, None for a value that is missing, JSON text for everything else."""
+    return [value if isinstance(value, str) else _text(value) for value in values]
+
+
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, Missing) else dump_json(value).decode()
+
+
+def _texts(value: Any) -> list[str | None] | None:
+    if isinstance(value, list | tuple | np.ndarray):
+        return texts(value)
+    return None if isinstance(value, Missing) else [_text(value)]
+
+
+def _is_list_of_texts(column: Column) -> bool:
+    if column.data_key.get("dtype") != "array":
+        return False
+    try:
+        return np.dtype(column.data_key["dtype_numpy"]).kind in "UST"
+    except (KeyError, TypeError):
+        return False
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype.newbyteorder("=")
+
+
+def _nested(kind: pa.DataType, depth: int) -> pa.DataType:
+    for _ in range(depth):
+        kind = pa.list_(kind)
+    return kind
+
+
+def _fixed(rows: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
+    array = np.ascontiguousarray(rows, _native(rows.dtype))
+    column = pa.array(array.reshape(-1))
+    for axis in range(array.ndim - 1, 0, -1):
+        count, length = math.prod(array.shape[:axis]), array.shape[axis]
+        column = pa.ListArray.from_arrays(np.arange(count + 1, dtype=np.int32) * np.int32(length), column)
+    return column.cast(kind)
+
+
+def _ragged(rows: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if not rows or any(np.ndim(row) != 1 for row in rows):
+        return pa.array([np.asarray(row).tolist() for row in rows], kind)
+    ends = np.cumsum([len(row) for row in rows])
+    flat = np.concatenate([np.asarray(row) for row in rows])
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, pa.array(flat.astype(_native(flat.dtype)))).cast(kind)

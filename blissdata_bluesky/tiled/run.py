@@ -1,0 +1,139 @@
+"""A run and its streams as Tiled containers, in the layout of bluesky-tiled-plugins' TiledWriter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import anyio.to_thread
+import numpy as np
+from tiled.structures.core import Spec
+
+from ..catalog import clean_mapping
+from ..names import escape
+from ..protocol import NumericEncoding
+from ..runs import Column, Document, Run, RunSource, RunStream
+from .arrays import ArrayNode
+from .columns import is_array_node
+from .containers import Container, Place
+from .pins import Pins
+from .table import TableNode
+from .viewer import current_viewer
+from .window import Window
+
+RUN_SPECS = (Spec("BlueskyRun", "3.0"),)
+STREAM_SPECS = (Spec("BlueskyEventStream", "3.0"), Spec("composite"))
+TABLE = "internal"
+# what the client fills in again (bluesky_tiled_plugins.exporters.build_descriptor_docs)
+_IMPLIED = frozenset({"name", "object_keys", "run_start"})
+
+
+class RunAdapters:
+    """Makes adapters of runs for the catalog's nodes, from one source of runs."""
+
+    def __init__(self, source: RunSource) -> None:
+        self._source = source
+        self._pins = Pins()
+
+    def from_catalog(self, data_source: Any, node: Any, /, **_: Any) -> RunContainer:
+        """The inside of the run whose uid is the node's key, as it is now. Raises RunNotFoundError (404),
+        RunUnavailableError (503), DamagedRunError (422). It waits for the source."""
+        return RunContainer(Place(node), self._source.get(node.key), self._pins)
+
+
+class RunContainer(Container):
+    """The streams of a run."""
+
+    def __init__(self, place: Place, run: Run, pins: Pins) -> None:
+        stop = {} if run.stop is None else {"stop": clean_mapping(run.stop)}
+        super().__init__(place, {"start": clean_mapping(run.start), **stop}, RUN_SPECS)
+        self._run = run
+        self._pins = pins
+
+    async def children(self) -> Mapping[str, Any]:
+        return {
+            escape(name): StreamContainer(self.place, self._run, stream, self._pins)
+            for name, stream in self._run.streams.items()
+        }
+
+    def documents(self) -> Iterator[tuple[str, Document]]:
+        """All documents so far; see `Run.documents`."""
+        return self._run.documents()
+
+
+class StreamContainer(Container):
+    """One stream: the table `internal`, and an array node for each key that does not fit into a table."""
+
+    def __init__(self, place: Place, run: Run, stream: RunStream, pins: Pins) -> None:
+        super().__init__(place, _stream_metadata(stream.descriptors), STREAM_SPECS)
+        self._run = run
+        self._stream = stream
+        self._pins = pins
+
+    async def children(self) -> Mapping[str, Any]:
+        return await anyio.to_thread.run_sync(partial(self._look, None))
+
+    async def child(self, name: str) -> Any:
+        return (await anyio.to_thread.run_sync(partial(self._look, name))).get(name)
+
+    async def exact_len(self) -> int:
+        """The number of children. Without searches it is known without looking at the rows."""
+        if self._queries:
+            return await super().exact_len()
+        return 1 + sum(map(is_array_node, self._stream.columns.values()))
+
+    def _look(self, only: str | None) -> dict[str, Any]:
+        viewer = current_viewer.get()
+        identity = (self._run.uid, self._stream.name)
+        # columns are settled by the first row: so rows come first
+        rows = self._pins.rows(viewer.client, identity, viewer.route, self._stream.rows)
+        columns = self._stream.columns
+        window = Window(self._stream, rows)
+        found: dict[str, Any] = {}
+        if only in (None, TABLE):
+            found[TABLE] = TableNode(self.place, window, columns, (*identity, rows))
+        dims = internal_dims(columns)
+        for key, column_dims in dims.items():
+            if only in (None, columns[key].name):
+                found[columns[key].name] = _array_node(self.place, window, columns[key], column_dims)
+        return found
+
+
+def internal_dims(columns: Mapping[str, Column]) -> dict[str, tuple[str, ...]]:
+    """Keys of array nodes with the names of their dimensions.
+
+    As TiledWriter names them: `time`, then one name for every size, which all arrays of the stream share.
+    """
+    names: dict[int, str] = {}
+    found = {}
+    for key, column in columns.items():
+        if is_array_node(column) and isinstance(column.encoding, NumericEncoding):
+            sizes = column.encoding.shape
+            found[key] = ("time", *(names.setdefault(size, f"dim_int_{len(names) + 1}") for size in sizes))
+    return found
+
+
+def _array_node(place: Place, window: Window, column: Column, dims: tuple[str, ...]) -> ArrayNode:
+    encoding = column.encoding
+    if not isinstance(encoding, NumericEncoding):
+        raise TypeError(f"{column.key} has no dtype")
+    return ArrayNode(
+        place,
+        lambda start, stop: np.asarray(window.read(column.key, start, stop)),
+        encoding.dtype,
+        encoding.shape,
+        length=len(window),
+        metadata=clean_mapping(column.data_key) | {"dtype_numpy": encoding.dtype.str},
+        dims=dims,
+    )
+
+
+def _stream_metadata(descriptors: Any) -> dict[str, Any]:
+    first, *others = descriptors
+    metadata = {key: value for key, value in first.items() if key not in _IMPLIED}
+    if others:
+        metadata["_config_updates"] = [
+            {key: other[key] for key in ("uid", "time", "configuration") if key in other} for other in others
+        ]
+    return clean_mapping(metadata)

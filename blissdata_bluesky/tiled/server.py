@@ -1,0 +1,134 @@
+"""A Tiled server of the runs in one Redis: in this thread, or on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from tiled.config import Authentication
+from tiled.server.app import build_app
+
+from ..errors import BlissdataBlueskyError
+from .tree import from_uri
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+_STOP_SECONDS = 3
+_START_SECONDS = 30.0
+
+
+class TiledServerError(BlissdataBlueskyError, RuntimeError):
+    """The Tiled server did not start."""
+
+
+class Served(uvicorn.Server):
+    """uvicorn serving one tree; `on_start` is called with the port when requests are answered."""
+
+    def __init__(self, app: Any, host: str, port: int, on_start: Callable[[int], None]) -> None:
+        # the access log would show API keys, which browsers send in the URL
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                access_log=False,
+                log_level="warning",
+                lifespan="on",
+                timeout_graceful_shutdown=_STOP_SECONDS,
+            )
+        )
+        self._on_start = on_start
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Start, and tell that it has started."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_start(self.servers[0].sockets[0].getsockname()[1])
+
+
+def make_app(redis: str, catalog: str | Path | None, api_key: str, *, public: bool = False) -> Any:
+    """An ASGI application for one user with one key; `public`: everybody may read without it."""
+    authentication = Authentication(single_user_api_key=api_key, allow_anonymous_access=public)
+    return build_app(from_uri(redis, catalog=catalog), authentication=authentication)
+
+
+def new_api_key() -> str:
+    """A key of the kind that Tiled accepts: letters and digits."""
+    return secrets.token_hex(32)
+
+
+class TiledServer:
+    """A Tiled server on loopback, on a thread of this process, for notebooks, demos and tests; a context manager.
+
+    Parameters
+    ----------
+    redis_url
+        The Redis that `BlissdataWriter` writes to.
+    port
+        0 picks a free one.
+    api_key
+        Letters and digits; None makes a new one.
+    catalog
+        Where the list of runs is kept; None: in a temporary file.
+
+    Raises TiledServerError when it does not start, RedisURLError.
+    """
+
+    def __init__(
+        self, redis_url: str, port: int = 0, api_key: str | None = None, catalog: str | Path | None = None
+    ) -> None:
+        self.api_key = api_key or new_api_key()
+        self.port = port
+        self._started = threading.Event()
+        app = make_app(redis_url, catalog, self.api_key)
+        self._server = Served(app, LOOPBACK, port, self._announce)
+        self._thread = threading.Thread(target=self._serve, name="tiled-server", daemon=True)
+        self._thread.start()
+        if not self._started.wait(_START_SECONDS) or not self._server.started:
+            self.close()
+            raise TiledServerError(f"Tiled did not start on port {port} of {LOOPBACK}: the log says why")
+
+    @property
+    def url(self) -> str:
+        """What `tiled.client.from_uri` takes, the key included."""
+        return f"http://{LOOPBACK}:{self.port}/api/v1?api_key={self.api_key}"
+
+    @property
+    def browse_url(self) -> str:
+        """What a web browser takes, the key included."""
+        return f"http://{LOOPBACK}:{self.port}/?api_key={self.api_key}"
+
+    def close(self) -> None:
+        """Stop serving and wait for the end of the thread. May be repeated."""
+        self._server.should_exit = True
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<TiledServer http://{LOOPBACK}:{self.port}>"
+
+    def _announce(self, port: int) -> None:
+        self.port = port
+        self._started.set()
+
+    def _serve(self) -> None:
+        try:
+            self._server.run()
+        except SystemExit as error:
+            logger.error("Tiled ended with code %s", error.code)
+        finally:
+            self._started.set()
