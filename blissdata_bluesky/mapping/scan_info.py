@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .. import __version__, protocol
+from .. import protocol
+from .._version import __version__
 from ..protocol import Encoding, JsonEncoding, NumericEncoding
 from .streams import MappedStream
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 from event_model import compose_run
-from tiled.client import from_uri
 
-from blissdata_bluesky.tiled import TiledServer
 from blissdata_bluesky.writer import BlissdataWriter
 
 Document = tuple[str, dict[str, Any]]
@@ -104,11 +102,6 @@ def publish(writer: BlissdataWriter, documents: Iterable[Document]) -> None:
     for name, document in documents:
         writer(name, document)
     assert writer.flush(10)
-
-
-def connect(server: TiledServer) -> Any:
-    """An unmodified client, as users make it."""
-    return from_uri(server.url)
 
 
 def eventually(condition: Callable[[], Any], timeout: float = 5.0) -> Any:

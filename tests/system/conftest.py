@@ -1,0 +1,40 @@
+"""A writer, a Tiled server and a client of it, for the tests of both. Tiled is imported only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blissdata_bluesky.writer import BlissdataWriter
+
+
+@pytest.fixture
+def writer(redis_url: str, tmp_path: Path) -> Iterator[BlissdataWriter]:
+    """A writer with a journal of its own."""
+    with BlissdataWriter(redis_url, journal=tmp_path / "journal") as writer:
+        yield writer
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[Any]:
+    """A `TiledServer` of the same Redis."""
+    from blissdata_bluesky.tiled import TiledServer
+
+    with TiledServer(redis_url) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Any) -> Iterator[Any]:
+    """An unmodified client of the server, as users make it."""
+    import dask
+    from tiled.client import from_uri
+
+    # dask, with which the client reads tables, would keep its threads for ever
+    with dask.config.set(scheduler="synchronous"):
+        client = from_uri(server.url)
+        yield client
+        client.context.http_client.close()
