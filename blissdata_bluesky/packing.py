@@ -39,24 +39,30 @@ _SCALAR_TYPES = frozenset(
 # numpy scalars that a Python scalar holds exactly
 _BUILTIN_CODES = frozenset("?bBhHiIlLqQefdUS")
 
+_COLUMN_DTYPES = {
+    frozenset({float}): np.float64,
+    frozenset({np.float64}): np.float64,
+    frozenset({int}): np.int64,
+}
+
 
 def pack_document(name: str, document: Mapping[str, Any]) -> bytes:
     """Bytes of one document. Nothing in them refers to the caller's objects.
 
     Numpy arrays keep dtype and shape; tuples and sets become lists, paths strings, keys that are no
-    strings strings, and objects of unknown type their `repr`.
+    strings strings, objects of unknown type their `repr`, and the columns of an event_page arrays.
     """
-    return pack((name, document), _SCALARS if name == "event" and _only_scalars(document) else _EXACT)
+    return pack_and_copy(name, document)[0]
 
 
 def pack_and_copy(name: str, document: Mapping[str, Any]) -> tuple[bytes, dict[str, Any] | None]:
     """The packed document, and a copy where that is cheaper than unpacking: of an event that holds scalars only."""
-    if name != "event" or not _only_scalars(document):
-        return pack((name, document)), None
-    copy = dict(document)
-    copy["data"] = dict(document["data"])
-    copy["timestamps"] = dict(document["timestamps"])
-    return pack((name, document), _SCALARS), copy
+    if name == "event" and _only_scalars(document):
+        copy = dict(document)
+        copy["data"] = dict(document["data"])
+        copy["timestamps"] = dict(document["timestamps"])
+        return pack((name, document), _SCALARS), copy
+    return pack((name, _with_arrays(document) if name == "event_page" else document)), None
 
 
 def unpack_document(data: bytes) -> tuple[str, dict[str, Any]]:
@@ -89,7 +95,23 @@ def _only_scalars(event: Mapping[str, Any]) -> bool:
     return types <= _SCALAR_TYPES
 
 
-def _extend(value: Any) -> Any:
+def _with_arrays(page: Mapping[str, Any]) -> dict[str, Any]:
+    # msgpack makes an object of every number, an array is taken and given back whole
+    return {
+        member: {key: _column(column) for key, column in value.items()} if isinstance(value, dict) else value
+        for member, value in page.items()
+    }
+
+
+def _column(values: Any) -> Any:
+    dtype = _COLUMN_DTYPES.get(frozenset(map(type, values))) if type(values) is list else None
+    try:
+        return values if dtype is None else np.array(values, dtype)
+    except OverflowError:
+        return values
+
+
+def _extend(value: Any) -> Any:  # noqa: C901, PLR0912 - a table, in the form of a match
     """A value ormsgpack does not know, as one that it does."""
     match value:
         case np.ndarray() | np.generic() if value.dtype.hasobject:
@@ -162,7 +184,9 @@ def _plain_key(key: Any) -> str:
 def _array_bytes(array: npt.NDArray[Any]) -> bytes:
     descr = np.lib.format.dtype_to_descr(array.dtype)
     header = ormsgpack.packb((descr if isinstance(descr, str) else repr(descr), array.shape))
-    return b"".join((len(header).to_bytes(4), header, array.tobytes()))
+    # dates have no buffer of their own
+    data = array.tobytes() if array.dtype.kind in "mM" else np.ascontiguousarray(array).data
+    return b"".join((len(header).to_bytes(4), header, data))
 
 
 def _array(data: bytes) -> npt.NDArray[Any]:

@@ -45,8 +45,11 @@ class RunsContainer(CatalogContainerAdapter):
         """Narrow down. Raises QueryValueError (400) for what cannot be asked."""
         try:
             return super().search(query)
+        except QueryValueError:
+            raise
         except (TypeError, AttributeError, KeyError, ValueError, SQLAlchemyError) as error:
-            raise _as_query_error(query, error) from error
+            reason = str(error)[:_REASON_LENGTH]
+            raise QueryValueError(f"{type(query).__name__} cannot be asked like this: {reason}") from error
 
     def sort(self, sorting: list[tuple[str, Any]]) -> Any:
         """Sort by metadata keys; a key that no metadata can have is refused with 400."""
@@ -114,9 +117,3 @@ class RunsContainer(CatalogContainerAdapter):
             if self.conditions or self.access_filters or self.sorting != [("", 1)] or isinstance(error, OverflowError):
                 raise HTTPException(400, f"This search cannot be answered: {reason}") from error
             raise HTTPException(503, "The catalog's database does not answer now: try again later.") from error
-
-
-def _as_query_error(query: Any, error: Exception) -> Exception:
-    if isinstance(error, QueryValueError):
-        return error
-    return QueryValueError(f"{type(query).__name__} cannot be asked like this: {str(error)[:_REASON_LENGTH]}")

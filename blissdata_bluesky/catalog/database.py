@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import uuid
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,8 @@ class Database:
     """A SQLite file or a PostgreSQL database; without `uri` a SQLite file that lives as long as the catalog."""
 
     def __init__(self, uri: str | Path | None) -> None:
-        self._temporary = None if uri is not None else tempfile.TemporaryDirectory(prefix="blissdata-catalog-")
-        place = Path(self._temporary.name, "catalog.db") if self._temporary is not None else uri
+        self._temporary = None if uri is not None else Path(tempfile.gettempdir(), f"blissdata-catalog-{uuid.uuid4()}")
+        place = self._temporary / "catalog.db" if self._temporary is not None else uri
         self.settings = DatabaseSettings(uri=str(ensure_specified_sql_driver(place)), pool_pre_ping=False)
 
     def context(self, adapters_by_mimetype: dict[str, Any]) -> Context:
@@ -38,7 +41,8 @@ class Database:
         Raises tiled's DatabaseUpgradeNeeded for tables of an older Tiled.
         """
         if self._temporary is not None:
-            Path(self._temporary.name).mkdir(exist_ok=True)
+            self._temporary.mkdir(mode=0o700, exist_ok=True)
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
         try:
             await check_catalog_database(engine)
         except UninitializedDatabase:
@@ -51,7 +55,7 @@ class Database:
     def forget(self) -> None:
         """Remove what is temporary."""
         if self._temporary is not None:
-            self._temporary.cleanup()
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 async def _stamp(engine: AsyncEngine) -> None:

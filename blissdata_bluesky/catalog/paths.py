@@ -27,15 +27,20 @@ def value_of(dialect: str, key: str) -> ColumnElement[Any]:
     if key in INDEXED:
         return literal_column(spelled(dialect, key, "nodes."), JSONB() if dialect == "postgresql" else None)
     if dialect == "postgresql":
-        return orm.Node.metadata_[segments]
+        found: ColumnElement[Any] = orm.Node.metadata_[segments]
+        return found
     return func.json_extract(orm.Node.metadata_, _sqlite_path(segments))
 
 
 def text_of(dialect: str, key: str) -> ColumnElement[Any]:
     """The value at a dotted key as text. Raises QueryValueError."""
     if key == UID:
-        return orm.Node.key
-    return orm.Node.metadata_[split(key)].as_string() if dialect == "postgresql" else value_of(dialect, key)
+        found: ColumnElement[Any] = orm.Node.key
+    elif dialect == "postgresql":
+        found = orm.Node.metadata_[split(key)].as_string()
+    else:
+        found = value_of(dialect, key)
+    return found
 
 
 def index_statements(dialect: str) -> list[str]:

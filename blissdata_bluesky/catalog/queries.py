@@ -34,7 +34,8 @@ _LAST_CHARACTER = "\U0010ffff"
 def equals(dialect: str, query: queries.Eq) -> Condition:
     value = scalar(query.value)
     if query.key == UID and isinstance(value, str):
-        return orm.Node.key == value
+        found: Condition = orm.Node.key == value
+        return found
     return _compare(dialect, query.key, operator.eq, value)
 
 
@@ -60,7 +61,8 @@ def is_like(dialect: str, query: queries.Like) -> Condition:
     prefix = query.pattern[:-1]
     if query.key == UID and query.pattern.endswith("%") and prefix and not _WILDCARDS.search(prefix):
         key = orm.Node.key.collate("C") if dialect == "postgresql" else orm.Node.key
-        return (key >= prefix) & (key < prefix + _LAST_CHARACTER)
+        found: Condition = (key >= prefix) & (key < prefix + _LAST_CHARACTER)
+        return found
     return text_of(dialect, query.key).like(_text(query.pattern))
 
 
@@ -92,17 +94,16 @@ def has_words(dialect: str, query: queries.FullText) -> Condition:
     if not words:
         raise QueryValueError("a full-text search needs at least one word")
     if dialect == "postgresql":
-        vector = func.jsonb_to_tsvector(
-            sql_cast("simple", REGCONFIG), orm.Node.metadata_, sql_cast(["string"], JSONB)
-        )
+        vector = func.jsonb_to_tsvector(sql_cast("simple", REGCONFIG), orm.Node.metadata_, sql_cast(["string"], JSONB))
         return vector.op("@@")(func.plainto_tsquery(sql_cast("simple", REGCONFIG), " ".join(words)))
     quoted = " ".join('"' + word.replace('"', '""') + '"' for word in words)
-    return orm.metadata_fts5.c.metadata.match(quoted)
+    found: Condition = orm.metadata_fts5.c.metadata.match(quoted)
+    return found
 
 
 def has_key(dialect: str, query: queries.KeyPresent) -> Condition:
     if dialect == "postgresql":
-        found = orm.Node.metadata_[split(query.key)].is_not(None)
+        found: Condition = orm.Node.metadata_[split(query.key)].is_not(None)
     else:
         found = func.json_type(orm.Node.metadata_, sqlite_path(query.key)).is_not(None)
     return found if query.exists else ~found

@@ -53,8 +53,8 @@ class Header:
 
 
 def frame(payload: bytes) -> bytes:
-    """One record."""
-    return _FRAME.pack(_MAGIC, len(payload), zlib.crc32(payload)) + payload
+    """What stands before the payload in the file."""
+    return _FRAME.pack(_MAGIC, len(payload), zlib.crc32(payload))
 
 
 def record_size(length: int) -> int:

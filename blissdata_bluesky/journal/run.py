@@ -47,15 +47,16 @@ class RunJournal:
         """Write one record. False, with one error in the log, from the first one on that could not be written."""
         if self._failed:
             return False
-        record = frame(payload)
+        head = frame(payload)
+        size = len(head) + len(payload)
         try:
-            written = os.write(self._descriptor, record)
-            if written < len(record):
-                written += os.write(self._descriptor, record[written:])
+            written = os.writev(self._descriptor, (head, payload))
+            while written < size:
+                written += os.write(self._descriptor, (head + payload)[written:])
         except OSError as error:
             self._fail(error)
             return False
-        self._size += written
+        self._size += size
         return True
 
     def records(self, offset: int) -> Iterator[tuple[int, bytes]]:

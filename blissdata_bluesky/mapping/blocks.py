@@ -155,8 +155,7 @@ def _value_by_value(encoding: NumericEncoding, values: Sequence[Any]) -> tuple[R
     held = [exact_value(encoding, value) for value in values]
     irregular = {position: values[position] for position, row in enumerate(held) if row is None}
     fill = fill_value(encoding)
-    rows = [fill if row is None else row for row in held]
-    return (rows if encoding.ragged else np.array(rows, encoding.dtype).reshape(-1, *encoding.shape)), irregular
+    return [fill if row is None else row for row in held], irregular
 
 
 def _without_numpy(value: Any) -> Any:

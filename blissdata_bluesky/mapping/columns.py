@@ -51,7 +51,7 @@ def expected_encoding(data_key: Mapping[str, Any]) -> Encoding:
     dtype = declared_dtype(data_key)
     if data_key.get("dtype") == "string" or (dtype is None and data_key.get("dtype") != "array"):
         return JsonEncoding()
-    shape = tuple(length if length else -1 for length in _shape(data_key))
+    shape = tuple(length or -1 for length in _shape(data_key))
     return NumericEncoding(dtype or np.dtype("<f8"), shape)
 
 

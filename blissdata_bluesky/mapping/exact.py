@@ -30,7 +30,7 @@ def exact_cast(array: Array, dtype: np.dtype[Any]) -> Array | None:
 
 def _widens(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
     # numpy calls int64 → float64 safe, which it is not above 2**53
-    same_kind = source.kind == target.kind or source.kind == "b" or source.itemsize <= 4
+    same_kind = source.kind in {target.kind, "b"} or source.itemsize <= 4
     return same_kind and np.can_cast(source, target, "safe")
 
 

@@ -92,7 +92,7 @@ class Entry:
 def encode(encoding: Encoding, index: int, rows: Rows) -> list[Entry]:
     """Entries for `rows`, the first of which is row `index`.
 
-    Fixed shape: an array of shape (rows, *shape) and the encoding's dtype, several rows an entry. Ragged: a list of
+    Fixed shape: an array of shape (rows, *shape), or a list of arrays, several rows an entry. Ragged: a list of
     arrays, consecutive rows of one shape an entry. JSON: a list of values, one row an entry.
     """
     if isinstance(encoding, JsonEncoding):
@@ -100,12 +100,16 @@ def encode(encoding: Encoding, index: int, rows: Rows) -> list[Entry]:
     if encoding.ragged:
         return list(_ragged_entries(encoding, index, rows))
     step = max(1, _ENTRY_BYTES // max(1, encoding.dtype.itemsize * math.prod(encoding.shape)))
-    array = np.ascontiguousarray(rows, encoding.dtype)
     return [
-        Entry(index + start, len(part), part.tobytes())
-        for start in range(0, len(array), step)
-        for part in (array[start : start + step],)
+        Entry(index + start, min(step, len(rows) - start), _payload(encoding, rows, start, start + step))
+        for start in range(0, len(rows), step)
     ]
+
+
+def _payload(encoding: NumericEncoding, rows: Rows, start: int, stop: int) -> bytes:
+    # a large array is not copied into a block of one
+    block = rows[start] if stop == start + 1 else rows[start:stop]
+    return np.asarray(block, encoding.dtype).tobytes()
 
 
 def _ragged_entries(encoding: NumericEncoding, index: int, rows: Rows) -> Iterator[Entry]:

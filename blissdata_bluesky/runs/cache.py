@@ -23,7 +23,8 @@ class Block:
 
     def __init__(self, piece: Piece) -> None:
         self.start = piece.start
-        self._rows = _growing(piece.rows, piece.nbytes)
+        self._rows = GrowingList(piece.rows) if isinstance(piece.rows, list) else GrowingArray(piece.rows)
+        self._list_bytes = piece.nbytes
 
     @property
     def stop(self) -> int:
@@ -33,7 +34,7 @@ class Block:
     @property
     def nbytes(self) -> int:
         """Memory that is held."""
-        return self._rows.nbytes
+        return self._list_bytes if isinstance(self._rows, GrowingList) else self._rows.nbytes
 
     def touches(self, start: int, stop: int) -> bool:
         """Whether the two ranges overlap or adjoin."""
@@ -45,17 +46,13 @@ class Block:
 
     def join(self, piece: Piece) -> None:
         """Take over what `piece`, which touches the block, has before or after it."""
-        share = piece.nbytes / max(1, len(piece.rows))
         before, after = piece.rows[: max(0, self.start - piece.start)], piece.rows[max(0, self.stop - piece.start) :]
+        self._list_bytes += piece.nbytes * (len(before) + len(after)) // max(1, len(piece.rows))
         if len(before):
-            self._rows.prepend(before, int(share * len(before)))
+            self._rows.prepend(before)
             self.start = piece.start
         if len(after):
-            self._rows.append(after, int(share * len(after)))
-
-
-def _growing(rows: Rows, nbytes: int) -> GrowingArray | GrowingList:
-    return GrowingList(rows, nbytes) if isinstance(rows, list) else GrowingArray(rows)
+            self._rows.append(after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +151,3 @@ class ColumnCache:
     def _remove(self, key: ColumnKey) -> None:
         del self._blocks[key]
         self._nbytes -= self._sizes.pop(key)
-

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..protocol import StreamEnd
-from .fetch import row_bytes
 from .layout import StoredColumn
 from .link import Command, RedisLink, raw_entries
 
@@ -52,4 +51,4 @@ def _last_entry(column: StoredColumn, known: StreamEnd) -> Command:
 
 
 def _is_heavy(column: StoredColumn) -> bool:
-    return (row_bytes(column.encoding) or 0) > _HEAVY_ROW_BYTES
+    return (column.row_bytes or 0) > _HEAVY_ROW_BYTES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from operator import itemgetter
 import numpy as np
 
 from ..errors import RowsTrimmedError, RunUnavailableError
-from ..protocol import Encoding, Entry, NumericEncoding, Rows, decode, parse_entry
+from ..protocol import Entry, Rows, decode, parse_entry
+from .layout import StoredColumn
 from .link import Command, RawAnswer, RedisLink, raw_entries
 
 # Small portions are faster than large ones: their objects stay in the processor's cache.
@@ -23,16 +23,15 @@ _fields = itemgetter(1)
 _payload = itemgetter(1)
 
 # a guess for rows whose size is not known beforehand
-_UNKNOWN_ROW_BYTES = 4096
+_UNKNOWN_ROW_BYTES = 64 * 1024
 _LIST_ROW_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Rows `start` to `stop` of the data stream at `key`."""
+    """Rows `start` to `stop` of a column."""
 
-    key: str
-    encoding: Encoding
+    column: StoredColumn
     start: int
     stop: int
 
@@ -51,13 +50,6 @@ class Piece:
         return self.start + len(self.rows)
 
 
-def row_bytes(encoding: Encoding) -> int | None:
-    """Bytes of one row; None when rows differ."""
-    if isinstance(encoding, NumericEncoding) and not encoding.ragged:
-        return encoding.dtype.itemsize * math.prod(encoding.shape)
-    return None
-
-
 def fetch(link: RedisLink, spans: Sequence[Span], about: str) -> list[Piece]:
     """One piece per span, each with all of the span's rows.
 
@@ -73,7 +65,7 @@ def fetch(link: RedisLink, spans: Sequence[Span], about: str) -> list[Piece]:
 
 
 def _next_portion(link: RedisLink, downloads: Sequence[_Download], about: str) -> None:
-    rows = max(1, BYTES_AT_ONCE // sum(row_bytes(d.span.encoding) or _UNKNOWN_ROW_BYTES for d in downloads))
+    rows = max(1, BYTES_AT_ONCE // sum(download.row_bytes for download in downloads))
     count = max(1, ENTRIES_AT_ONCE // len(downloads))
     questions = [download.commands(rows, count) for download in downloads]
     with _no_collection():
@@ -113,23 +105,31 @@ class _Download:
         self._payload_bytes = 0
         self._start = span.start
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row; where rows differ, the mean of those that are here."""
+        if (size := self.span.column.row_bytes) is not None:
+            return size
+        return 1 + self._payload_bytes // (self.at - self._start) if self._parts else _UNKNOWN_ROW_BYTES
+
     def commands(self, rows: int, count: int) -> list[Command]:
         """What to ask next: at most `count` entries that begin within `rows` rows, and the one around the start."""
         last = min(self.at + rows, self.span.stop) - 1
         if self._parts or self.at == 0:
-            return [("XRANGE", self.span.key, f"{self.at}-1", f"{last}-1", "COUNT", count)]
-        around: Command = ("XREVRANGE", self.span.key, f"{self.at}-1", "-", "COUNT", 1)
-        return [around, ("XRANGE", self.span.key, f"{self.at}-2", f"{last}-1", "COUNT", count)]
+            return [("XRANGE", self.span.column.key, f"{self.at}-1", f"{last}-1", "COUNT", count)]
+        around: Command = ("XREVRANGE", self.span.column.key, f"{self.at}-1", "-", "COUNT", 1)
+        return [around, ("XRANGE", self.span.column.key, f"{self.at}-2", f"{last}-1", "COUNT", count)]
 
     def take(self, answer: RawAnswer) -> bool:
         """Add the rows of the answer; False when they do not go on where the last ones ended."""
-        whole = _single_rows(self.at, answer) if _is_fixed(self.span.encoding) else None
+        column = self.span.column
+        whole = _single_rows(self.at, answer) if column.row_bytes is not None else None
         entries = [whole] if whole else list(_following(self.at, answer, inside=not self._parts))
         if not entries:
             return False
         if not self._parts:
             self._start = entries[0].index
-        rows = decode(self.span.encoding, entries)
+        rows = decode(column.encoding, entries)
         self._parts.append(rows)
         self._payload_bytes += sum(len(entry.payload) for entry in entries)
         self.at = entries[0].index + len(rows)
@@ -138,14 +138,10 @@ class _Download:
     def piece(self) -> Piece:
         """All that was taken."""
         nbytes = self._payload_bytes
-        if _is_fixed(self.span.encoding):
+        if self.span.column.row_bytes is not None:
             return Piece(self._start, self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts), nbytes)
         rows = [row for part in self._parts for row in part]
         return Piece(self._start, rows, 4 * nbytes + _LIST_ROW_BYTES * len(rows))
-
-
-def _is_fixed(encoding: Encoding) -> bool:
-    return row_bytes(encoding) is not None
 
 
 def _single_rows(start: int, answer: RawAnswer) -> Entry | None:
@@ -178,8 +174,8 @@ def _following(at: int, answer: RawAnswer, *, inside: bool) -> Iterator[Entry]:
 
 
 def _why_missing(link: RedisLink, download: _Download, about: str) -> RowsTrimmedError | RunUnavailableError:
-    at = download.at
-    (answer,) = link.ask([("XRANGE", download.span.key, "-", "+", "COUNT", 1)], about)
+    at, about = download.at, f"{about}, {download.span.column.name!r}"
+    (answer,) = link.ask([("XRANGE", download.span.column.key, "-", "+", "COUNT", 1)], about)
     first = parse_entry(raw_entries(answer)[0]) if answer else None
     if answer and (first is None or first.index > at):
         left = "none is left" if first is None else f"the first that is left is {first.index}"

@@ -31,16 +31,16 @@ class GrowingArray:
         view.flags.writeable = False
         return view
 
-    def append(self, rows: Rows, nbytes: int) -> None:
-        """Add rows at the end; `nbytes` is not needed here."""
+    def append(self, rows: Rows) -> None:
+        """Add rows at the end."""
         needed = self._length + len(rows)
         if needed > len(self._buffer) or not self._buffer.flags.writeable:
             self._grow(max(needed, math.ceil(1.5 * self._length)))
         self._buffer[self._length : needed] = rows
         self._length = needed
 
-    def prepend(self, rows: Rows, nbytes: int) -> None:
-        """Add rows at the beginning; `nbytes` is not needed here."""
+    def prepend(self, rows: Rows) -> None:
+        """Add rows at the beginning."""
         self._buffer = np.concatenate([np.asarray(rows), self._buffer[: self._length]])
         self._length = len(self._buffer)
 
@@ -51,12 +51,10 @@ class GrowingArray:
 
 
 class GrowingList:
-    """A list of rows and an estimate of its size."""
+    """The same for rows of any kind."""
 
-    def __init__(self, rows: list[Any], nbytes: int) -> None:
+    def __init__(self, rows: list[Any]) -> None:
         self._rows = list(rows)
-        self.nbytes = nbytes
-        """Memory that is held, roughly."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -65,12 +63,10 @@ class GrowingList:
         """A list of its own, of the same values."""
         return self._rows[start:stop]
 
-    def append(self, rows: Rows, nbytes: int) -> None:
-        """Add rows, which take `nbytes`, at the end."""
+    def append(self, rows: Rows) -> None:
+        """Add rows at the end."""
         self._rows.extend(rows)
-        self.nbytes += nbytes
 
-    def prepend(self, rows: Rows, nbytes: int) -> None:
-        """Add rows, which take `nbytes`, at the beginning."""
+    def prepend(self, rows: Rows) -> None:
+        """Add rows at the beginning."""
         self._rows[:0] = rows
-        self.nbytes += nbytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import DamagedRunError
-from ..mapping.columns import expected_encoding, is_external_stream
-from ..names import escape_keys
 from ..protocol import (
     Encoding,
     JsonEncoding,
@@ -25,10 +24,26 @@ from .interface import Column, Document
 
 @dataclass(frozen=True, slots=True)
 class StoredColumn:
-    """One data stream: its key in Redis and what its rows are."""
+    """One data stream."""
 
+    name: str
+    """blissdata's name, `primary:det`."""
     key: str
+    """Its key in Redis."""
     encoding: Encoding
+
+    @property
+    def row_bytes(self) -> int | None:
+        """Bytes of one row; None when rows differ in size."""
+        encoding = self.encoding
+        if isinstance(encoding, JsonEncoding) or encoding.ragged:
+            return None
+        return encoding.dtype.itemsize * math.prod(encoding.shape)
+
+    @property
+    def no_rows(self) -> Rows:
+        """No rows, in the form in which rows come."""
+        return no_rows(self.encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +64,6 @@ class Layout:
         return (*self.data.values(), *companions)
 
 
-def expected_columns(descriptor: Document) -> dict[str, Column]:
-    """The data keys before the first event came: what the descriptor lets expect."""
-    data_keys = {key: value for key, value in descriptor["data_keys"].items() if not is_external_stream(value)}
-    names = escape_keys(data_keys)
-    return {key: Column(key, names[key], expected_encoding(value), value) for key, value in data_keys.items()}
-
-
 def declared_layout(stream: str, descriptor: Document, data_streams: Mapping[str, Any]) -> Layout:
     """The data streams of the Bluesky stream `stream`, from the scan's `data_streams`.
 
@@ -65,22 +73,17 @@ def declared_layout(stream: str, descriptor: Document, data_streams: Mapping[str
     names = {_bluesky(model)["key"]: name for name, model in own.items() if "key" in _bluesky(model)}
     data_keys = descriptor["data_keys"]
     order = [*(key for key in data_keys if key in names), *(key for key in names if key not in data_keys)]
-    data = {key: _stored(data_streams[names[key]]) for key in order}
+    data = {key: _stored(names[key], data_streams) for key in order}
     prefix = stream_name(stream, "")
     columns = {
         key: Column(key, names[key].removeprefix(prefix), data[key].encoding, data_keys.get(key, {})) for key in order
     }
-    companions = {name: data_streams.get(prefix + name) for name in ("time", "seq_num", "timestamps")}
-    if companions["time"] is None or companions["seq_num"] is None:
-        raise DamagedRunError(f"the scan has rows of the stream {stream!r} but declares no time or seq_num for them")
-    timestamps = companions["timestamps"]
-    return Layout(
-        columns,
-        data,
-        _stored(companions["time"]),
-        _stored(companions["seq_num"]),
-        None if timestamps is None else _stored(timestamps),
-    )
+    for name in ("time", "seq_num"):
+        if prefix + name not in data_streams:
+            raise DamagedRunError(f"the scan has rows of the stream {stream!r}, but declares no {prefix + name!r}")
+    timestamps = _stored(prefix + "timestamps", data_streams) if prefix + "timestamps" in data_streams else None
+    time, seq_num = (_stored(prefix + name, data_streams) for name in ("time", "seq_num"))
+    return Layout(columns, data, time, seq_num, timestamps)
 
 
 def time_key(uid: str, stream: str) -> str:
@@ -90,7 +93,8 @@ def time_key(uid: str, stream: str) -> str:
 
 def irregular_column(uid: str, stream: str) -> StoredColumn:
     """The exact values that columns could not hold; the data stream exists only when there are any."""
-    return StoredColumn(stream_key(stream_pk(uid, stream_name(stream, "irregular"))), JsonEncoding())
+    name = stream_name(stream, "irregular")
+    return StoredColumn(name, stream_key(stream_pk(uid, name)), JsonEncoding())
 
 
 def no_rows(encoding: Encoding) -> Rows:
@@ -100,11 +104,11 @@ def no_rows(encoding: Encoding) -> Rows:
     return np.empty((0, *encoding.shape), encoding.dtype)
 
 
-def _stored(model: Mapping[str, Any]) -> StoredColumn:
-    return StoredColumn(stream_key(model["pk"]), encoding_from_json(model["encoding"]))
+def _stored(name: str, data_streams: Mapping[str, Any]) -> StoredColumn:
+    model = data_streams[name]
+    return StoredColumn(name, stream_key(model["pk"]), encoding_from_json(model["encoding"]))
 
 
 def _bluesky(model: Mapping[str, Any]) -> Mapping[str, Any]:
     info = model["info"].get("bluesky", {})
     return info if isinstance(info, Mapping) else {}
-

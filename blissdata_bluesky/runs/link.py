@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import redis
@@ -17,8 +19,6 @@ RawAnswer: TypeAlias = Sequence[tuple[bytes, list[bytes]]]
 
 CONNECT_SECONDS = 3.0
 REPLY_SECONDS = 10.0
-# a blocking read has to end before the reply counts as lost
-LONGEST_BLOCK_MS = 5000
 
 
 class RedisLink:
@@ -61,6 +61,26 @@ class RedisLink:
             raise RunUnavailableError(
                 f"{about}: Redis at {self.place} does not answer ({error}); try again when it is back"
             ) from error
+
+    @contextmanager
+    def turn(self, lock: threading.Lock, seconds: float, about: str) -> Iterator[None]:
+        """Hold `lock`, but do not queue up for ever behind others whom Redis keeps waiting.
+
+        Raises RunUnavailableError when it is not free within `seconds`.
+        """
+        if not lock.acquire(timeout=seconds):
+            raise RunUnavailableError(
+                f"{about}: others have been waiting for Redis at {self.place} for {seconds:.0f} s; try again later"
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def longest_block(self) -> float:
+        """Seconds that a command may block: it has to end before its reply counts as lost."""
+        return float(self._pool.connection_kwargs["socket_timeout"]) / 2
 
     @property
     def place(self) -> str:

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Sequence
 
 from ..protocol import Rows
-from .cache import Block, ColumnCache
-from .fetch import Piece, Span, fetch, row_bytes
-from .layout import no_rows
+from .cache import Block, ColumnCache, ColumnKey
+from .fetch import Span, fetch
 from .link import RedisLink
+
+# as long as it may take to read a run of many million rows
+LONGEST_FETCH_SECONDS = 60.0
 
 _owners = itertools.count()
 
@@ -31,7 +33,7 @@ class ColumnReader:
         Columns too large for the cache are read as they are, only the entries that are needed.
         Raises what `fetch` raises.
         """
-        empty = {span: no_rows(span.encoding) for span in spans if span.start >= span.stop}
+        empty = {span: span.column.no_rows for span in spans if span.start >= span.stop}
         large = [span for span in spans if span not in empty and self._is_large(span, length)]
         small = [span for span in spans if span not in empty and span not in large]
         found = empty | self._fetched(large) | (self._cached(small) or self._completed(small))
@@ -42,7 +44,7 @@ class ColumnReader:
         self._cache.drop(self._owner)
 
     def _is_large(self, span: Span, length: int) -> bool:
-        return (row_bytes(span.encoding) or 0) * length > self._cache.largest
+        return (span.column.row_bytes or 0) * length > self._cache.largest
 
     def _fetched(self, spans: Sequence[Span]) -> dict[Span, Rows]:
         pieces = fetch(self._link, spans, self._about)
@@ -52,22 +54,22 @@ class ColumnReader:
         """The rows of all spans, or nothing when one of them is not cached."""
         found: dict[Span, Rows] = {}
         for span in spans:
-            rows = self._cache.read((self._owner, span.key), span.start, span.stop)
+            rows = self._cache.read(self._key(span), span.start, span.stop)
             if rows is None:
                 return {}
             found[span] = rows
         return found
 
     def _completed(self, spans: Sequence[Span]) -> dict[Span, Rows]:
-        with self._fetching:
-            looks = {span: self._cache.look((self._owner, span.key), span.start, span.stop) for span in spans}
-            lacking = [
-                Span(span.key, span.encoding, look.start, look.stop) for span, look in looks.items() if not look.whole
-            ]
-            pieces: dict[str, Piece] = dict(
-                zip((span.key for span in lacking), fetch(self._link, lacking, self._about), strict=True)
-            )
+        with self._link.turn(self._fetching, LONGEST_FETCH_SECONDS, self._about):
+            looks = {span: self._cache.look(self._key(span), span.start, span.stop) for span in spans}
+            lacking = {span: Span(span.column, look.start, look.stop) for span, look in looks.items() if not look.whole}
+            fetched = fetch(self._link, list(lacking.values()), self._about)
+            pieces = dict(zip(lacking, fetched, strict=True))
             return {
-                span: self._cache.merge((self._owner, span.key), look, pieces.get(span.key), span.start, span.stop)
+                span: self._cache.merge(self._key(span), look, pieces.get(span), span.start, span.stop)
                 for span, look in looks.items()
             }
+
+    def _key(self, span: Span) -> ColumnKey:
+        return self._owner, span.column.key

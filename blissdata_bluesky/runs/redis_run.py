@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ..errors import DamagedRunError, RunNotFoundError
+from ..errors import DamagedRunError, RunNotFoundError, StreamNotFoundError
 from ..protocol import (
     DELETED_TTL,
     DocumentEntry,
@@ -21,7 +21,7 @@ from ..protocol import (
 )
 from .cache import ColumnCache
 from .interface import Document
-from .link import RedisLink, raw_entries
+from .link import REPLY_SECONDS, RedisLink, raw_entries
 from .redis_stream import RedisRunStream
 from .replay import replay, stream_of
 
@@ -39,6 +39,17 @@ class _View:
     def document(self, name: str) -> Document | None:
         """The last document called `name`."""
         return next((entry.document for entry in reversed(self.entries) if entry.name == name), None)
+
+
+class _Streams(dict[str, RedisRunStream]):
+    """Streams by name; a name that is not there gets an error that says so."""
+
+    def __init__(self, about: str) -> None:
+        super().__init__()
+        self._about = about
+
+    def __missing__(self, name: str) -> RedisRunStream:
+        raise StreamNotFoundError(f"{self._about} has no stream {name!r}; it has {', '.join(self) or 'none yet'}")
 
 
 class RedisRun:
@@ -73,7 +84,7 @@ class RedisRun:
         return self._view.streams
 
     def refresh(self) -> None:
-        with self._lock:
+        with self._link.turn(self._lock, REPLY_SECONDS, self._about):
             try:
                 self._view = self._ask(self._view)
             except RunNotFoundError:
@@ -102,8 +113,10 @@ class RedisRun:
             ],
             self._about,
         )
-        if ttl == -2 or 0 <= ttl <= DELETED_TTL:
-            raise RunNotFoundError(f"{self._about} is not in Redis at {self._link.place}, or no longer: was it deleted?")
+        if is_gone(ttl):
+            raise RunNotFoundError(
+                f"{self._about} is not in Redis at {self._link.place}, or no longer: was it deleted?"
+            )
         raw = raw_entries(answer)
         if known and (not raw or raw[0] != known.last):
             # published again into an emptied Redis
@@ -114,19 +127,19 @@ class RedisRun:
                 f"{self._about}: the scan in Redis at {self._link.place} has no Bluesky documents; "
                 "it was published by somebody else, read it with blissdata"
             )
-        return self._next_view(known, raw, _is_closed(states))
+        return self._next_view(known, raw, closed=last_state(states) == ScanState.CLOSED)
 
-    def _next_view(self, known: _View | None, raw: list[RawEntry], closed: bool) -> _View:
-        old = known.entries[:-1] if known else ()
-        entries = (*old, *map(DocumentEntry.parse, raw))
-        new = entries[len(known.entries) :] if known else entries
-        if not known and (new[0].index != 0 or new[0].name != "start"):
+    def _next_view(self, known: _View | None, raw: list[RawEntry], *, closed: bool) -> _View:
+        old = known.entries if known else ()
+        new = [DocumentEntry.parse(entry) for entry in (raw[1:] if known else raw)]
+        if not old and (new[0].index != 0 or new[0].name != "start"):
             raise DamagedRunError(f"{self._about}: its documents in Redis do not begin with the start document")
-        streams = dict(known.streams) if known else {}
+        streams = _Streams(self._about)
+        streams.update(known.streams if known else {})
         for entry in new:
             if entry.name == "descriptor":
                 self._describe(streams, entry.document)
-        return _View(entries, MappingProxyType(streams), closed, raw[-1])
+        return _View((*old, *new), MappingProxyType(streams), closed, raw[-1])
 
     def _describe(self, streams: dict[str, RedisRunStream], descriptor: Document) -> None:
         name = stream_of(descriptor)
@@ -136,6 +149,12 @@ class RedisRun:
             streams[name] = RedisRunStream(self._link, self._cache, self._uid, descriptor)
 
 
-def _is_closed(answer: Any) -> bool:
-    states = raw_entries(answer)
-    return bool(states) and int(states[0][1][b"state"]) == ScanState.CLOSED
+def is_gone(lifetime: int) -> bool:
+    """Whether a key with this answer to TTL is gone, or counts as deleted."""
+    return lifetime == -2 or 0 <= lifetime <= DELETED_TTL
+
+
+def last_state(answer: Any) -> ScanState:
+    """The state that the last entry of a stream of states tells."""
+    entries = raw_entries(answer)
+    return ScanState(int(entries[0][1][b"state"])) if entries else ScanState.CREATED

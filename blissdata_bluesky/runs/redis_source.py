@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
 import redis
 
 from ..errors import RunNotFoundError
-from ..protocol import HISTORY_KEY, DocumentEntry, documents_key_of_scan, scan_key
+from ..protocol import HISTORY_KEY, DocumentEntry, ScanState, documents_key_of_scan, scan_key, state_pk, stream_key
 from .cache import ColumnCache
-from .link import LONGEST_BLOCK_MS, Command, RedisLink, raw_entries
-from .redis_run import RedisRun
+from .link import Command, RedisLink, raw_entries
+from .redis_run import RedisRun, is_gone, last_state
 
 CACHE_BYTES = 256 * 2**20
 _RUNS_KEPT = 128
@@ -25,15 +26,15 @@ class RedisRuns:
 
     Parameters
     ----------
-    redis
+    target
         A URL, or a client, whose connection settings are taken over.
     cache_bytes
         Bound of the memory for decoded columns, which all runs share. A column that takes more than a quarter of it
         is not kept.
     """
 
-    def __init__(self, redis: redis.Redis | str, cache_bytes: int = CACHE_BYTES) -> None:
-        self._link = RedisLink(redis)
+    def __init__(self, target: redis.Redis | str, cache_bytes: int = CACHE_BYTES) -> None:
+        self._link = RedisLink(target)
         self._cache = ColumnCache(cache_bytes)
         self._runs: OrderedDict[str, RedisRun] = OrderedDict()
         self._lock = threading.Lock()
@@ -65,18 +66,32 @@ class RedisRuns:
             raise RunNotFoundError(f"scan {key} was deleted, or was not published from Bluesky: read it with blissdata")
         return self.get(uid)
 
+    def states(self, uids: Iterable[str]) -> dict[str, ScanState | None]:
+        """The state of each run's scan, None where it is gone; one question for all. Raises RunUnavailableError."""
+        uids = list(uids)
+        questions: list[Command] = [("TTL", scan_key(uid)) for uid in uids]
+        questions += [("XREVRANGE", stream_key(state_pk(uid)), "+", "-", "COUNT", 1) for uid in uids]
+        answers = self._link.ask(questions, "the states of runs")
+        lifetimes, states = answers[: len(uids)], answers[len(uids) :]
+        return {
+            uid: None if is_gone(ttl) else last_state(answer)
+            for uid, ttl, answer in zip(uids, lifetimes, states, strict=True)
+        }
+
     def history(self, since: str | None = None, block_ms: int | None = None) -> tuple[str, list[str]]:
         """Keys of the scans that were created after the timetag `since`, and the timetag to go on with.
 
-        None: from the oldest that Redis remembers (it keeps 2048). With `block_ms` it waits that long, 5 s at most, for
-        one to come. Scans that are gone or are not ours are among them: `get_by_key` tells.
+        None: from the oldest that Redis remembers (it keeps 2048). With `block_ms` it waits that long, but not longer
+        than half of the socket's time-out (5 s by default), for one to come. Scans that are gone or are not ours are
+        among them: `get_by_key` tells.
 
         Raises RunUnavailableError.
         """
         since = since or _FIRST_TIMETAG
         question: Command = ("XREAD", "STREAMS", HISTORY_KEY, since)
         if block_ms is not None:
-            question = ("XREAD", "BLOCK", max(1, min(block_ms, LONGEST_BLOCK_MS)), *question[1:])
+            wait = min(max(1, block_ms), int(1000 * self._link.longest_block))
+            question = ("XREAD", "BLOCK", wait, *question[1:])
         (answer,) = self._link.ask([question], "the history of scans")
         entries: list[Any] = raw_entries(answer[0][1]) if answer else []
         timetag = entries[-1][0].decode() if entries else since

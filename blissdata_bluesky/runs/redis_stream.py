@@ -13,14 +13,17 @@ import numpy.typing as npt
 
 from ..protocol import Rows, scan_key
 from .cache import ColumnCache
+from .expected import expected_columns
 from .extent import Extent, ask_extent
 from .fetch import Span
 from .interface import Column, Document, Table
-from .layout import Layout, StoredColumn, declared_layout, expected_columns, irregular_column, no_rows, time_key
+from .irregular import IrregularValues
+from .layout import Layout, StoredColumn, declared_layout, irregular_column, no_rows, time_key
 from .link import Command, RedisLink
 from .reader import ColumnReader
 
 logger = logging.getLogger(__name__)
+
 
 class RedisRunStream:
     """The rows of one Bluesky stream (`RunStream`). Thread-safe."""
@@ -31,7 +34,8 @@ class RedisRunStream:
         self._name = str(descriptor["name"])
         self._about = f"run {uid}, stream {self._name!r}"
         self._reader = ColumnReader(link, cache, self._about)
-        self._irregular = irregular_column(uid, self._name)
+        self._irregular_column = irregular_column(uid, self._name)
+        self._irregular = IrregularValues(self._reader, self._irregular_column)
         self._layout: Layout | None = None
         self._columns: Mapping[str, Column] = expected_columns(descriptor)
         self._extent = Extent()
@@ -81,7 +85,7 @@ class RedisRunStream:
     def irregular(self, key: str, start: int = 0, stop: int | None = None) -> Mapping[int, Any]:
         self._known([key])
         start, stop, _ = self._range(start, stop)
-        return self._irregular_values(start, stop).get(key, {})
+        return self._irregular.between(start, stop, self._extent.irregular).get(key, {})
 
     def table(self, keys: Iterable[str] | None = None, start: int = 0, stop: int | None = None) -> Table:
         keys = list(self._columns) if keys is None else self._known(keys)
@@ -95,7 +99,9 @@ class RedisRunStream:
         seq_num, time, *rest = map(np.asarray, read[: len(companions)])
         timestamps = rest[0] if rest else np.empty((stop - start, 0))
         data = dict(zip(keys, read[len(companions) :], strict=True))
-        return Table(start, seq_num, time, timestamps, data, self._irregular_values(start, stop))
+        return Table(
+            start, seq_num, time, timestamps, data, self._irregular.between(start, stop, self._extent.irregular)
+        )
 
     def _known(self, keys: Iterable[str]) -> list[str]:
         keys = list(keys)
@@ -119,7 +125,7 @@ class RedisRunStream:
         known, layout = self._extent, self._layout or self._declared()
         if known.sealed or layout is None:
             return known
-        now = ask_extent(self._link, layout.stored, self._irregular, known, self._about)
+        now = ask_extent(self._link, layout.stored, self._irregular_column, known, self._about)
         with self._extent_lock:
             if now.rows < known.rows:
                 self._lose(now.rows)
@@ -147,14 +153,5 @@ class RedisRunStream:
         return layout
 
     def _read(self, columns: Sequence[StoredColumn], start: int, stop: int) -> list[Rows]:
-        spans = [Span(column.key, column.encoding, start, stop) for column in columns]
+        spans = [Span(column, start, stop) for column in columns]
         return self._reader.read(spans, self._extent.rows)
-
-    def _irregular_values(self, start: int, stop: int) -> dict[str, dict[int, Any]]:
-        count = self._extent.irregular
-        (entries,) = self._reader.read([Span(self._irregular.key, self._irregular.encoding, 0, count)], count)
-        found: dict[str, dict[int, Any]] = {}
-        for entry in entries:
-            if start <= entry["row"] < stop:
-                found.setdefault(entry["key"], {})[entry["row"]] = entry["value"]
-        return found

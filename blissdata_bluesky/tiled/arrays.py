@@ -14,7 +14,7 @@ from tiled.ndslice import NDBlock, NDSlice
 from tiled.structures.array import ArrayStructure, BuiltinDtype, StructDtype
 from tiled.structures.core import StructureFamily
 
-from ..protocol import Array, dump_json
+from ..protocol import Array, Rows, dump_json
 from .columns import texts
 from .containers import Place
 from .viewer import Viewer, current_viewer
@@ -69,7 +69,9 @@ class ArrayNode:
     async def read(self, slice: NDSlice | None = None) -> Array:
         """A slice of the array; None: all of it. A slice that selects nothing, or too much, is refused with 400."""
         viewer = current_viewer.get()
-        return await anyio.to_thread.run_sync(partial(self._read, NDSlice(...) if slice is None else slice, viewer))
+        wanted = NDSlice(...) if slice is None else slice
+        found: Array = await anyio.to_thread.run_sync(partial(self._read, wanted, viewer))
+        return found
 
     async def read_block(self, block: NDBlock, slice: NDSlice | None = None) -> Array:
         """One chunk, or a slice of it."""
@@ -83,7 +85,7 @@ class ArrayNode:
         one = np.broadcast_to(np.empty(()), self._shape[1:])[inner].shape
         if isinstance(rows, int):
             self._check(one, viewer)
-            return self._gather(range(rows, rows + 1), inner)[0]
+            return np.asarray(self._gather(range(rows, rows + 1), inner)[0])
         expected = viewer.expected_shape
         if viewer.wants_array and expected and expected[1:] == one:
             rows = rows[: expected[0]]
@@ -106,7 +108,8 @@ class ArrayNode:
             raise HTTPException(422, f"This slice has the shape {shape}, not the expected {viewer.expected_shape}.")
         if math.prod(shape) * self._dtype.itemsize > viewer.bytes_limit:
             raise HTTPException(
-                400, f"Response would exceed {viewer.bytes_limit}. Use slicing ('?slice=...') to request smaller chunks."
+                400,
+                f"Response would exceed {viewer.bytes_limit}. Use slicing ('?slice=...') to request smaller chunks.",
             )
 
     def _gather(self, rows: range, inner: tuple[Any, ...]) -> Array:
@@ -120,7 +123,7 @@ class ArrayNode:
         return (found if rows.step > 0 else found[::-1])[(slice(None), *inner)]
 
 
-def text_values(rows: Sequence[Any], *, are_texts: bool) -> Array:
+def text_values(rows: Rows, *, are_texts: bool) -> Array:
     """Rows of texts, or of lists as JSON text, as an array of one width."""
     found = texts(rows) if are_texts else map(_json_text, rows)
     words = ["" if text is None else text for text in found]

@@ -10,7 +10,7 @@ columns of such texts. A value that a numeric column cannot hold stands in it as
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -103,8 +103,8 @@ def _fixed(rows: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
     return column.cast(kind)
 
 
-def _ragged(rows: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    if not rows or any(np.ndim(row) != 1 for row in rows):
+def _ragged(rows: Rows, kind: pa.DataType) -> pa.Array:
+    if not len(rows) or any(np.ndim(row) != 1 for row in rows):
         return pa.array([np.asarray(row).tolist() for row in rows], kind)
     ends = np.cumsum([len(row) for row in rows])
     flat = np.concatenate([np.asarray(row) for row in rows])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import event_model
+from event_model import Datum
 from tiled.media_type_registration import default_serialization_registry
 from tiled.utils import ensure_awaitable
 
@@ -30,8 +31,8 @@ def sequence(documents: Iterable[tuple[str, Document]]) -> Iterator[str]:
     length = 0
     for name, document in documents:
         if name == "datum":
-            name, document = "datum_page", dict(event_model.pack_datum_page(document))
-        text = json.dumps({"name": name, "doc": document}, default=_plain, skipkeys=False)
+            name, document = "datum_page", dict(event_model.pack_datum_page(cast("Datum", document)))
+        text = json.dumps({"name": name, "doc": document}, default=_plain)
         waiting.append(f"\x1e{text}\n")
         length += len(text)
         if length >= _PORTION:
@@ -47,9 +48,7 @@ def _plain(value: Any) -> Any:
     return None if value is MISSING else clean(value)
 
 
-async def export_documents(
-    mimetype: str, adapter: Any, metadata: Mapping[str, Any], filter_for_access: Any
-) -> Any:
+async def export_documents(mimetype: str, adapter: Any, metadata: Mapping[str, Any], filter_for_access: Any) -> Any:
     """Tiled's exporter of runs: ours answer themselves, runs of other trees go to bluesky-tiled-plugins."""
     if hasattr(adapter, "documents"):
         await filter_for_access(adapter)

@@ -29,7 +29,11 @@ class TablePart:
 
     def to_pandas(self) -> pd.DataFrame:
         """The same for people and for formats that pandas writes."""
-        return self.table.to_pandas()
+        frame: pd.DataFrame = self.table.to_pandas()
+        for name, column in zip(self.table.column_names, self.table.itercolumns(), strict=True):
+            if pa.types.is_list(column.type):
+                frame[name] = column.to_pylist()
+        return frame
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         # Tiled makes the ETag of this; otherwise it would hash, or pickle, all the rows
@@ -49,7 +53,9 @@ def register_formats() -> None:
     registry = default_serialization_registry
     registry.register(TABLE_SPEC.name, APACHE_ARROW_FILE_MIME_TYPE, write_arrow)
     for media_type in set(registry.media_types(StructureFamily.table)) - _UNFIT:
-        registry.register(TABLE_SPEC.name, media_type, _through_pandas(registry.dispatch(StructureFamily.table, media_type)))
+        registry.register(
+            TABLE_SPEC.name, media_type, _through_pandas(registry.dispatch(StructureFamily.table, media_type))
+        )
 
 
 def _through_pandas(write: Any) -> Any:

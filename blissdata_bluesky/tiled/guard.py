@@ -97,7 +97,9 @@ def _refuse_filters(request: Request) -> None:
     for kind, fields in filters.items():
         query_type = default_query_registry.name_to_query_type.get(kind)
         if query_type is None:
-            raise HTTPException(400, f"{kind[:40]!r} is not a query; the server's front page lists those that it knows.")
+            raise HTTPException(
+                400, f"{kind[:40]!r} is not a query; the server's front page lists those that it knows."
+            )
         for values in zip(*fields.values(), strict=False):
             _refuse_unreadable(kind, query_type, dict(zip(fields, values, strict=True)))
 

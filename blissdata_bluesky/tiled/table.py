@@ -136,4 +136,4 @@ class TableNode:
         return np.asarray(self._window.read(key, start, stop))
 
     def _companion(self, name: str, start: int, stop: int) -> Array:
-        return self._array(name, None, self._window.table([], start, stop)).to_numpy(zero_copy_only=False)
+        return np.asarray(self._array(name, None, self._window.table([], start, stop)))

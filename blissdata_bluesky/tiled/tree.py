@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog import Catalog
+from ..publish.database import open_client
 from ..runs import RedisRuns
 from ..runs.link import RedisLink
 from .documents import register_documents
@@ -46,7 +47,9 @@ def from_uri(redis: str, archive: str | Path | None = None, catalog: str | Path 
             "archive: this version of blissdata-bluesky serves the runs that are in Redis and no archived ones; "
             "leave `archive` out"
         )
-    runs, link = RedisRuns(redis), RedisLink(redis)
+    with open_client(redis) as client:
+        # both take over its settings, and connect when they need to
+        runs, link = RedisRuns(client), RedisLink(client)
     listed = Catalog(catalog, RunAdapters(runs))
     follower = Follower(runs, link, listed)
     register_documents()

@@ -8,6 +8,7 @@ from typing import Any
 import dask
 import numpy as np
 import pytest
+from bluesky_tiled_plugins.queries import PartialUID, ScanID, ScanIDRange, TimeRange
 from tiled.queries import (
     Comparison,
     Contains,
@@ -25,10 +26,8 @@ from tiled.queries import (
 )
 
 from blissdata_bluesky.writer import BlissdataWriter
-from bluesky_tiled_plugins.queries import PartialUID, ScanID, ScanIDRange, TimeRange
 
 from .tiled_runs import Run, eventually, publish, row, started, stopped
-
 
 ROWS = 7
 
@@ -116,7 +115,9 @@ def test_columns_and_slices(run: Any) -> None:
     assert stream["integer"][-1] == ROWS - 1
     assert list(stream["text"][:3]) == [row(i)["text"] for i in range(3)]
     assert stream["ragged"][1] == "[0.0,1.0]"
-    np.testing.assert_array_equal(stream["image"][1:6:2, 2:4, 7], np.array([row(i)["image"] for i in (1, 3, 5)])[:, 2:4, 7])
+    np.testing.assert_array_equal(
+        stream["image"][1:6:2, 2:4, 7], np.array([row(i)["image"] for i in (1, 3, 5)])[:, 2:4, 7]
+    )
     np.testing.assert_array_equal(stream["image"].read_block((0, 0, 0), (0,)), row(0)["image"])
     np.testing.assert_array_equal(run["primary/integer"].read(), np.arange(ROWS))
     np.testing.assert_array_equal(stream.base["internal"]["seq_num"].read(), np.arange(1, ROWS + 1))
@@ -208,7 +209,7 @@ def test_search_by_uid_sorting_and_paging(many: tuple[Any, list[str]]) -> None:
     assert list(client) == uids
     assert list(client.keys()[:3]) == uids[:3]
     assert [run.start["scan_id"] for run in client.sort(("start.scan_id", -1)).values()[:3]] == [20, 19, 18]
-    assert list(client.sort(("start.plan_name", 1), ("start.time", -1)))[0] == uids[19]
+    assert next(iter(client.sort(("start.plan_name", 1), ("start.time", -1)))) == uids[19]
     assert client[-2].start["uid"] == uids[18]
     assert [run.start["uid"] for run in client.values()[5:18]] == uids[5:18]
     counted = client.distinct("start.plan_name", counts=True)["metadata"]["start.plan_name"]

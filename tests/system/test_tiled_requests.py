@@ -44,8 +44,7 @@ BAD = [
     f"search/?filter[eq][condition][key]=start.x&filter[eq][condition][value]={HUGE}",
     'search/?filter[eq][condition][key]=a"b&filter[eq][condition][value]=1',
     "search/?filter[eq][condition][key]=&filter[eq][condition][value]=1",
-    "search/?filter[comparison][condition][key]=a&filter[comparison][condition][operator]=xx"
-    "&filter[comparison][condition][value]=1",
+    "search/?filter[comparison][condition][key]=a&filter[comparison][condition][operator]=xx&filter[comparison][condition][value]=1",
     "search/?filter[regex][condition][key]=start.x&filter[regex][condition][pattern]=(",
     "search/?filter[regex][condition][key]=start.x",
     "search/?filter[fulltext][condition][text]=",
@@ -138,7 +137,7 @@ GOOD = [
     "table/partition/{uid}/empty/internal?partition=0",
     "container/full/{uid}?format=application/json-seq",
     "container/full/{uid}/primary?field=internal&format=application/json",
-    "container/full/{uid}/primary?field=number&field=internal&format=application/json",
+    "container/full/{uid}/primary?field=image&field=internal&format=application/json",
 ]
 
 
@@ -167,35 +166,34 @@ def test_impossible_requests(http: httpx.Client, uid: str) -> None:
 
 
 def test_unusual_requests(http: httpx.Client, uid: str) -> None:
-    for url in GOOD[:-1]:
+    for url in GOOD:
         answer = http.get(url.format(uid=uid))
         assert answer.status_code == 200, (url, answer.status_code, answer.text[:300])
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "metadata/"),
-        ("POST", "register/"),
-        ("POST", "metadata/{uid}"),
-        ("PUT", "metadata/{uid}"),
-        ("PATCH", "metadata/{uid}"),
-        ("DELETE", "metadata/{uid}"),
-        ("DELETE", "stream/close/{uid}"),
-        ("PUT", "data_source/{uid}"),
-        ("PUT", "array/full/{uid}/primary/image"),
-        ("PATCH", "array/full/{uid}/primary/image?offset=0&shape=1"),
-        ("PUT", "table/full/{uid}/primary/internal"),
-        ("PUT", "table/partition/{uid}/primary/internal?partition=0"),
-        ("DELETE", "revisions/{uid}?number=1"),
-    ],
-)
-def test_writing_is_refused(http: httpx.Client, uid: str, method: str, path: str) -> None:
+WRITING = [
+    ("POST", "metadata/"),
+    ("POST", "register/"),
+    ("POST", "metadata/{uid}"),
+    ("PUT", "metadata/{uid}"),
+    ("PATCH", "metadata/{uid}"),
+    ("DELETE", "metadata/{uid}"),
+    ("DELETE", "stream/close/{uid}"),
+    ("PUT", "data_source/{uid}"),
+    ("PUT", "array/full/{uid}/primary/image"),
+    ("PATCH", "array/full/{uid}/primary/image?offset=0&shape=1"),
+    ("PUT", "table/full/{uid}/primary/internal"),
+    ("PUT", "table/partition/{uid}/primary/internal?partition=0"),
+    ("DELETE", "revisions/{uid}?number=1"),
+]
+
+
+def test_writing_is_refused(http: httpx.Client, uid: str) -> None:
     body = {"structure_family": "container", "metadata": {}, "data_sources": [], "specs": []}
-    headers = {"content-type": "application/json"}
-    answer = http.request(method, path.format(uid=uid), json=body, headers=headers)
-    # 422: Tiled looks at the body first
-    assert answer.status_code in (405, 422), (answer.status_code, answer.text)
+    for method, path in WRITING:
+        answer = http.request(method, path.format(uid=uid), json=body)
+        # 422: Tiled looks at the body first
+        assert answer.status_code in (405, 422), (method, path, answer.status_code, answer.text)
     assert http.get(f"metadata/{uid}").json()["data"]["attributes"]["metadata"]["start"]["uid"] == uid
 
 

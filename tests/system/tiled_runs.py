@@ -68,8 +68,13 @@ class Run:
             data_keys={key: {**value, "object_name": "dev"} for key, value in declared.items()},
             time=self.tick(),
             object_keys={"dev": list(declared)},
-            configuration={"dev": {"data": {"gain": 3}, "timestamps": {"gain": 1.0}, "data_keys": {
-                "gain": {"dtype": "integer", "shape": [], "source": "s"}}}},
+            configuration={
+                "dev": {
+                    "data": {"gain": 3},
+                    "timestamps": {"gain": 1.0},
+                    "data_keys": {"gain": {"dtype": "integer", "shape": [], "source": "s"}},
+                }
+            },
             hints=hints,
         )
         return "descriptor", self._streams[name].descriptor_doc
@@ -120,7 +125,7 @@ def eventually(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
 
 def stopped(client: Any, uid: str) -> Any:
     """The run, when its stop document is listed."""
-    return eventually(lambda: (run := client[uid]) if "stop" in client[uid].metadata else None)
+    return eventually(lambda: run if "stop" in (run := client[uid]).metadata else None)
 
 
 def started(client: Any, uid: str) -> Any:
