@@ -30,6 +30,9 @@ from .tiled_runs import Run, eventually, publish, stopped
 
 KEY = "secret123"
 
+# tiled's in-process client
+pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with `starlette.testclient` is deprecated")
+
 
 @pytest.fixture
 def run(writer: BlissdataWriter) -> Run:
