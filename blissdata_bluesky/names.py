@@ -32,7 +32,7 @@ def escape(name: str) -> str:
     Injective, and the identity on ordinary names. `urllib.parse.unquote` undoes it.
     """
     text = "".join(_percent(char) if char in "%/:" or ord(char) < 32 else char for char in name)
-    return _escape_first(text) if not text or text[0] == "_" or text in {".", ".."} else text
+    return _escape_first(name) if not name or name[0] == "_" or name in {".", ".."} else text
 
 
 def escape_keys(keys: Iterable[str]) -> dict[str, str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import datetime
+from collections import deque
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import PurePath
 from typing import Any
@@ -35,9 +37,13 @@ _SCALAR_TYPES = frozenset(
     {float, int, str, bool, type(None), np.float64, np.float32, np.bool_}
     | {np.dtype(code).type for code in "bBhHiIlLqQ"}
 )
+# Values of other types come back as these: a copy would not be what the journal holds.
+_COPIED_TYPES = frozenset({float, int, str, bool, type(None), np.float64})
 
 # numpy scalars that a Python scalar holds exactly
 _BUILTIN_CODES = frozenset("?bBhHiIlLqQefdUS")
+
+_REFUSED = (TypeError, ValueError, RecursionError)
 
 _COLUMN_DTYPES = {
     frozenset({float}): np.float64,
@@ -57,11 +63,10 @@ def pack_document(name: str, document: Mapping[str, Any]) -> bytes:
 
 def pack_and_copy(name: str, document: Mapping[str, Any]) -> tuple[bytes, dict[str, Any] | None]:
     """The packed document, and a copy where that is cheaper than unpacking: of an event that holds scalars only."""
-    if name == "event" and _only_scalars(document):
-        copy = dict(document)
-        copy["data"] = dict(document["data"])
-        copy["timestamps"] = dict(document["timestamps"])
-        return pack((name, document), _SCALARS), copy
+    if name == "event" and (types := _value_types(document)) <= _SCALAR_TYPES:
+        with suppress(*_REFUSED):
+            packed = ormsgpack.packb((name, document), default=_extend, option=_SCALARS)
+            return packed, _copy(document) if types <= _COPIED_TYPES else None
     return pack((name, _with_arrays(document) if name == "event_page" else document)), None
 
 
@@ -74,12 +79,12 @@ def unpack_document(data: bytes) -> tuple[str, dict[str, Any]]:
     return name, document
 
 
-def pack(value: Any, option: int = _EXACT) -> bytes:
+def pack(value: Any) -> bytes:
     """Bytes of any value that a document may hold."""
     try:
-        return ormsgpack.packb(value, default=_extend, option=option)
-    except (TypeError, ValueError, RecursionError):
-        return ormsgpack.packb(_plain(value, 0), default=_extend, option=_EXACT)
+        return ormsgpack.packb(value, default=_extend, option=_EXACT)
+    except _REFUSED:
+        return ormsgpack.packb(_plain(value), default=_extend, option=_EXACT)
 
 
 def unpack(data: bytes) -> Any:
@@ -87,12 +92,17 @@ def unpack(data: bytes) -> Any:
     return ormsgpack.unpackb(data, ext_hook=_restore)
 
 
-def _only_scalars(event: Mapping[str, Any]) -> bool:
+def _value_types(event: Mapping[str, Any]) -> set[type]:
+    """The types of what becomes a row of an event; `object` stands for what cannot become one."""
     try:
         types = {*map(type, event["data"].values()), *map(type, event["timestamps"].values())}
+        return types | {type(event["seq_num"]), type(event["time"])}
     except (KeyError, AttributeError):
-        return False
-    return types <= _SCALAR_TYPES
+        return {object}
+
+
+def _copy(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {**event, "data": dict(event["data"]), "timestamps": dict(event["timestamps"])}
 
 
 def _with_arrays(page: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,6 +124,8 @@ def _column(values: Any) -> Any:
 def _extend(value: Any) -> Any:  # noqa: C901, PLR0912 - a table, in the form of a match
     """A value ormsgpack does not know, as one that it does."""
     match value:
+        case np.ma.MaskedArray():
+            return value.tolist()
         case np.ndarray() | np.generic() if value.dtype.hasobject:
             return value.tolist()
         case np.generic() if value.dtype.char in _BUILTIN_CODES:
@@ -150,29 +162,43 @@ def _extend(value: Any) -> Any:  # noqa: C901, PLR0912 - a table, in the form of
 
 
 def _as_list_or_repr(value: Any) -> Any:
-    if hasattr(value, "__array__"):
-        return np.asarray(value)
-    if hasattr(value, "__iter__") and hasattr(value, "__len__"):
-        return list(value)
-    return repr(value)
+    try:
+        if hasattr(value, "__array__"):
+            return np.asarray(value)
+        if hasattr(value, "__iter__") and hasattr(value, "__len__"):
+            return list(value)
+    except Exception:  # noqa: BLE001, S110 - whatever a stranger's object does, the document is kept
+        pass
+    return _safe_repr(value)
+
+
+def _safe_repr(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a stranger's `__repr__`
+        return object.__repr__(value)
 
 
 _DEEPEST = 100
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """The value with string keys only and no deeper than msgpack allows: the slow way, for what the fast one refused."""
-    if depth > _DEEPEST:
-        return repr(value)
+def _plain(value: Any, above: frozenset[int] = frozenset()) -> Any:
+    """The value with string keys only and no deeper than msgpack allows: the slow way, for what the fast one refused.
+
+    `above`: ids of the containers that it stands in; one of them inside itself would have no end.
+    """
+    if len(above) > _DEEPEST or id(value) in above:
+        return _safe_repr(value)
+    here = above | {id(value)}
     match value:
         case Mapping():
-            return {_plain_key(key): _plain(item, depth + 1) for key, item in value.items()}
-        case list() | tuple() | AbstractSet():
-            return [_plain(item, depth + 1) for item in value]
+            return {_plain_key(key): _plain(item, here) for key, item in value.items()}
+        case list() | tuple() | AbstractSet() | deque():
+            return [_plain(item, here) for item in value]
         case str():
             return value.encode("utf-8", "backslashreplace").decode()
         case np.ndarray() if value.dtype.hasobject:
-            return _plain(value.tolist(), depth + 1)
+            return _plain(value.tolist(), here)
         case _:
             return value
 
@@ -184,8 +210,8 @@ def _plain_key(key: Any) -> str:
 def _array_bytes(array: npt.NDArray[Any]) -> bytes:
     descr = np.lib.format.dtype_to_descr(array.dtype)
     header = ormsgpack.packb((descr if isinstance(descr, str) else repr(descr), array.shape))
-    # dates have no buffer of their own
-    data = array.tobytes() if array.dtype.kind in "mM" else np.ascontiguousarray(array).data
+    # dates, alone or in a structure, have no buffer of their own
+    data = np.ascontiguousarray(array).data if array.dtype.kind in "biufc" else array.tobytes()
     return b"".join((len(header).to_bytes(4), header, data))
 
 

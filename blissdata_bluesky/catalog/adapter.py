@@ -64,8 +64,7 @@ class RunsContainer(CatalogContainerAdapter):
             return self
         if any("\0" in segment for segment in segments):
             raise NoEntry(segments)
-        with self._refusals():
-            found = self._as_run(await super().lookup_adapter(segments[:1]))
+        found = await self._lookup_child(segments[0])
         return await found.lookup_adapter(segments[1:]) if len(segments) > 1 else found
 
     async def keys_page(self, cursor: int | None = None, limit: int | None = None) -> Any:
@@ -104,6 +103,19 @@ class RunsContainer(CatalogContainerAdapter):
     async def get_distinct(self, *args: Any, **kwargs: Any) -> Any:
         with self._refusals():
             return await super().get_distinct(*args, **kwargs)
+
+    async def _lookup_child(self, key: str) -> Any:
+        if self.conditions or self.access_filters:
+            with self._refusals():
+                return self._as_run(await super().lookup_adapter([key]))
+        node = self.context.recent_nodes.get(key)
+        if node is not None:
+            return RunNode(self.context, node)
+        with self._refusals():
+            found = self._as_run(await super().lookup_adapter([key]))
+        if isinstance(found, RunNode):
+            self.context.recent_nodes.put(key, found.node)
+        return found
 
     def _as_run(self, child: Any) -> Any:
         return RunNode(self.context, child.node) if child.node.data_sources else child

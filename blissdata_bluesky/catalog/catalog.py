@@ -18,6 +18,7 @@ from .adapter import RunsContainer
 from .clean import clean_mapping
 from .database import Database
 from .queries import has_key
+from .recent import RecentNodes
 
 MIMETYPE = "application/x-blissdata-bluesky-run"
 _CATALOG_SPECS = [{"name": "CatalogOfBlueskyRuns", "version": "3.0"}]
@@ -49,6 +50,7 @@ class Catalog:
         self._unanalyzed = 0
         context = self._database.context({MIMETYPE: run_adapter})
         self._engine = context.engine
+        self._recent = context.recent_nodes = RecentNodes()
         self.tree = RunsContainer(context, RootNode({}, _CATALOG_SPECS, None))
 
     async def startup(self) -> None:
@@ -59,6 +61,8 @@ class Catalog:
     async def shutdown(self) -> None:
         """Close connections and remove what is temporary. May be repeated."""
         await self.tree.shutdown()
+        # Tiled knows the engine of the first start only
+        await self._engine.dispose()
         self._database.forget()
 
     async def register(self, uid: str, start: Mapping[str, Any], stop: Mapping[str, Any] | None = None) -> None:
@@ -86,6 +90,7 @@ class Catalog:
                 return False
             metadata = {**known, "stop": clean_mapping(stop)}
             await connection.execute(update(orm.Node).where(here).values(metadata_=metadata))
+        self._recent.drop(uid)
         return True
 
     async def remove(self, uids: Iterable[str]) -> None:
@@ -95,6 +100,8 @@ class Catalog:
             for first in range(0, len(uids), _BATCH):
                 some = orm.Node.key.in_(uids[first : first + _BATCH])
                 await connection.execute(delete(orm.Node).where(orm.Node.parent == _ROOT_ID, some))
+        for uid in uids:
+            self._recent.drop(uid)
 
     async def uids(self) -> dict[str, bool]:
         """The uids of all registered runs, in this order, each with whether its stop document is known."""

@@ -57,7 +57,7 @@ class RunNode(CatalogContainerAdapter):
         count: int = await (await self.get_adapter()).exact_len()
         return count
 
-    async def lbound_len(self, threshold: int) -> int:
+    async def lbound_len(self, threshold: int) -> int:  # noqa: ARG002 - Tiled calls it so
         """The number of streams, for a page of runs: from the stop document, so that nothing is opened for it."""
         counted = (self.metadata().get("stop") or {}).get("num_events")
         return len(counted) if isinstance(counted, dict) and not self.queries else 1

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import BlissdataBlueskyError
+from .demo import demo
 from .doctor import doctor
 from .redis import redis
 from .serve import serve
@@ -30,6 +31,7 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.command()(demo)
 app.command()(redis)
 app.command()(doctor)
 app.command()(serve)

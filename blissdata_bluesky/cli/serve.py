@@ -27,13 +27,13 @@ def serve(
 ) -> None:
     """Serve live Bluesky runs to Tiled clients and browsers, until Ctrl-C."""
     # heavy, and other commands do without it
-    from ..tiled.server import Served, make_app, new_api_key
+    from ..tiled.server import Served, is_loopback, make_app, new_api_key
 
     if api_key is not None and not (api_key.isascii() and api_key.isalnum()):
         raise typer.BadParameter("only letters and digits", param_hint="--api-key")
     _warn_if_away(redis)
     key = api_key or new_api_key()
-    app = make_app(redis, catalog, key, public=public)
+    app = make_app(redis, catalog, key, public=public, compress=not is_loopback(host))
     shown = "" if public else key
     server = Served(app, host, port, lambda at: typer.echo(_welcome(host, at, shown)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -15,6 +15,8 @@ from ..errors import DocumentError
 from ..protocol import MISSING, Array, Encoding, JsonEncoding, NumericEncoding, Rows
 from .exact import exact_cast, exact_value, fill_value, fits, scalar_column
 
+_TIME_TYPES = frozenset({float, int, np.float64})
+
 
 @dataclass(frozen=True, slots=True)
 class EventBlock:
@@ -32,10 +34,14 @@ class EventBlock:
 def check_event(event: Mapping[str, Any]) -> None:
     """Raise DocumentError, saying which member is wrong, for an event that cannot be a row."""
     _check_members(event)
-    if type(event["seq_num"]) is not int or not -(2**63) <= event["seq_num"] < 2**63:
+    if type(event["seq_num"]) is not int or not _is_integer(event["seq_num"]):
         raise DocumentError("seq_num must be an integer of 64 bits")
-    if type(event["time"]) not in (float, int):
+    if type(event["time"]) not in _TIME_TYPES or (type(event["time"]) is int and not _is_integer(event["time"])):
         raise DocumentError("time must be a number")
+
+
+def _is_integer(value: int) -> bool:
+    return -(2**63) <= value < 2**63
 
 
 def _check_members(document: Mapping[str, Any]) -> None:
@@ -60,13 +66,13 @@ def block_of_events(keys: Sequence[str], events: Sequence[Mapping[str, Any]]) ->
     except KeyError as error:
         raise DocumentError(f"{error} is missing") from error
     if events and not (
-        _types(seq_num) == {int} and _types(time) <= {float, int} and _types(data) | _types(timestamps) == {dict}
+        _types(seq_num) == {int} and _types(time) <= _TIME_TYPES and _types(data) | _types(timestamps) == {dict}
     ):
         raise DocumentError("seq_num, time, data or timestamps have the wrong type")
     return EventBlock(
         len(events),
         _integers(seq_num),
-        np.array(time, np.float64),
+        _times(time),
         _columns_of(data, keys, MISSING),
         _timestamps(_columns_of(timestamps, keys, np.nan), keys, len(events)),
     )
@@ -91,12 +97,17 @@ def _exact_columns(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> di
 
 
 def block_of_page(keys: Sequence[str], page: Mapping[str, Any]) -> EventBlock:
-    """One block of an event_page. Raises DocumentError when its columns differ in length."""
+    """One block of an event_page. Raises DocumentError when its columns differ in length or are no columns."""
     _check_members(page)
     length = _page_length(page)
     data = {key: page["data"].get(key, [MISSING] * length) for key in {**dict.fromkeys(keys), **page["data"]}}
-    seq_num, time = page["seq_num"], np.asarray(page["time"], np.float64)
-    return EventBlock(length, _integers(seq_num), time, data, _timestamps(page["timestamps"], keys, length))
+    return EventBlock(
+        length,
+        _integers(page["seq_num"]),
+        _times(page["time"]),
+        data,
+        _timestamps(page["timestamps"], keys, length),
+    )
 
 
 def _page_length(page: Mapping[str, Any]) -> int:
@@ -109,14 +120,31 @@ def _page_length(page: Mapping[str, Any]) -> int:
 
 
 def _length(values: Any) -> int | None:
-    return len(values) if isinstance(values, list | tuple | np.ndarray) and np.ndim(values[:1]) > 0 else None
+    is_column = isinstance(values, list | tuple) or (isinstance(values, np.ndarray) and values.ndim > 0)
+    return len(values) if is_column else None
 
 
 def _integers(values: Sequence[Any]) -> npt.NDArray[np.int64]:
+    array = _flat(values, "iu")
+    exact = None if array is None else exact_cast(array, np.dtype(np.int64))
+    if exact is None:
+        raise DocumentError("seq_num must be an integer of 64 bits")
+    return exact
+
+
+def _times(values: Sequence[Any]) -> npt.NDArray[np.float64]:
+    array = _flat(values, "fiu")
+    if array is None:
+        raise DocumentError("time must be a number")
+    return array.astype(np.float64, copy=False)
+
+
+def _flat(values: Sequence[Any], kinds: str) -> Array | None:
     try:
-        return np.array(values, np.int64)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise DocumentError(f"seq_num is no integer of 64 bits: {error}") from error
+        array = np.asarray(values)
+    except ValueError:
+        return None
+    return array if array.ndim == 1 and (array.dtype.kind in kinds or not array.size) else None
 
 
 def _timestamps(columns: Mapping[str, Sequence[Any]], keys: Sequence[str], length: int) -> npt.NDArray[np.float64]:
@@ -128,10 +156,18 @@ def _timestamps(columns: Mapping[str, Sequence[Any]], keys: Sequence[str], lengt
 
 
 def _floats(values: Sequence[Any]) -> npt.NDArray[np.float64]:
+    with suppress(TypeError, ValueError, OverflowError):
+        array = np.array(values, np.float64)
+        if array.ndim == 1:
+            return array
+    return np.array([_float(value) for value in values], np.float64)
+
+
+def _float(value: Any) -> float:
     try:
-        return np.array(values, np.float64)
-    except (TypeError, ValueError, OverflowError):
-        return np.array([float(value) if isinstance(value, int | float) else np.nan for value in values])
+        return float(value) if isinstance(value, int | float) else np.nan
+    except OverflowError:
+        return np.nan
 
 
 def rows_of(encoding: Encoding, values: Sequence[Any]) -> tuple[Rows, dict[int, Any]]:

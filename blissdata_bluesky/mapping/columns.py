@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +40,16 @@ def is_certain(data_key: Mapping[str, Any]) -> bool:
 
 def declared_dtype(data_key: Mapping[str, Any]) -> np.dtype[Any] | None:
     """`dtype_numpy`, else what `dtype` stands for; None where that is not one kind of number."""
-    try:
+    with suppress(KeyError, TypeError, ValueError):
         dtype = np.dtype(data_key["dtype_numpy"]).newbyteorder("<")
-    except (KeyError, TypeError, ValueError):
-        dtype = _DECLARED.get(str(data_key.get("dtype")))
-    return dtype if dtype is not None and dtype.kind in NUMERIC_KINDS and dtype.itemsize <= 16 else None
+        if is_portable(dtype):
+            return dtype
+    return _DECLARED.get(str(data_key.get("dtype")))
+
+
+def is_portable(dtype: np.dtype[Any]) -> bool:
+    """Whether every reader knows this kind of number: those of C's long double depend on the machine."""
+    return dtype.kind in NUMERIC_KINDS and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
 
 
 def expected_encoding(data_key: Mapping[str, Any]) -> Encoding:
@@ -63,7 +69,7 @@ def settled_encoding(data_key: Mapping[str, Any], value: Any) -> Encoding:
         return expected
     if array is None:
         return JsonEncoding() if data_key.get("dtype") == "array" and value is not None else expected
-    if array.dtype.itemsize > 8 * (1 + (array.dtype.kind == "c")):
+    if not is_portable(array.dtype):
         return expected
     dtype = _settled_dtype(declared_dtype(data_key), array, has_dtype=isinstance(value, np.ndarray) and array.ndim > 0)
     return NumericEncoding(dtype, _settled_shape(_shape(data_key), array.shape))

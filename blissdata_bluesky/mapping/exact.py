@@ -13,7 +13,7 @@ from ..protocol import Array, NumericEncoding
 NUMERIC_KINDS = "biufc"
 _FLOATS = frozenset({float, np.float64})
 _NUMBERS = frozenset({float, int, bool, complex, np.bool_, *(np.dtype(code).type for code in "bhilqBHILQfd")})
-# up to here every integer is a float64; numpy rounds the others when a list mixes them with floats
+# below this every integer is a float64; numpy rounds the others when a list mixes them with floats
 _EXACT_INTEGERS = 2**53
 
 
@@ -23,8 +23,10 @@ def exact_cast(array: Array, dtype: np.dtype[Any]) -> Array | None:
         return array
     if array.dtype.kind not in NUMERIC_KINDS:
         return None
+    if array.dtype.kind == "c" and dtype.kind != "c":
+        return exact_cast(array.real, dtype) if not array.imag.any() else None
     with np.errstate(all="ignore"):
-        cast = array.real.astype(dtype) if array.dtype.kind == "c" and dtype.kind != "c" else array.astype(dtype)
+        cast = array.astype(dtype)
     return cast if _widens(array.dtype, dtype) or _equal(array, cast) else None
 
 
@@ -63,7 +65,8 @@ def _lists_kept(value: Any, array: Array) -> bool:
     # a list of mixed numbers (2**60 + 1 beside 0.5) is rounded by numpy on the way in
     if isinstance(value, np.ndarray | np.generic) or array.dtype.kind not in "fc":
         return True
-    return bool(np.array_equal(np.asarray(value, object), array.astype(object))) or bool(np.isnan(array).any())
+    given = np.asarray(value, object)
+    return given.shape == array.shape and bool(((given == array.astype(object)) | np.isnan(array)).all())
 
 
 def fits(shape: Sequence[int], actual: Sequence[int]) -> bool:
@@ -80,9 +83,15 @@ def scalar_column(values: Sequence[Any], dtype: np.dtype[Any]) -> Array | None:
         array = np.array(values, np.float64 if types <= _FLOATS else None)
     except OverflowError:
         return None
-    if array.dtype.kind not in NUMERIC_KINDS or (len(types) > 1 and (np.abs(array) > _EXACT_INTEGERS).any()):
+    if array.dtype.kind not in NUMERIC_KINDS or (not types <= _FLOATS and _may_be_rounded(array)):
         return None
     return exact_cast(array, dtype)
+
+
+def _may_be_rounded(array: Array) -> bool:
+    # of [2**63 + 1, -1] numpy makes floats, too
+    with np.errstate(over="ignore"):
+        return array.dtype.kind in "fc" and bool((np.abs(array) >= _EXACT_INTEGERS).any())
 
 
 def fill_value(encoding: NumericEncoding) -> Array:

@@ -14,7 +14,7 @@ def identity_from_start(start: Mapping[str, Any]) -> dict[str, Any]:
     number = start.get("scan_id")
     return {
         "name": _text(start.get("plan_name")) or "run",
-        "number": number if isinstance(number, int) else 0,
+        "number": number if isinstance(number, int) and -(2**63) <= number < 2**63 else 0,
         "data_policy": "no_policy",
         "session": _text(start.get("beamline_id")) or "bluesky",
         "proposal": _text(proposal.get("proposal_id") if isinstance(proposal, Mapping) else None)

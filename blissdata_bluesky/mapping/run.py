@@ -31,6 +31,7 @@ class RunMapper:
         self._by_descriptor: dict[str, MappedStream] = {}
         self._end: dict[str, Any] = {}
         self._documents = 0
+        self._complained: set[str] = set()
         self.state: ScanState | None = None
 
     @property
@@ -79,11 +80,16 @@ class RunMapper:
         yield self._change(ScanState.PREPARED)
         yield self._change(ScanState.STARTED)
 
+    def _begin(self, stream: MappedStream | None) -> Operations:
+        """The measurement has begun, unless the stream is one that surrounds it."""
+        if stream is not None and not stream.auxiliary:
+            yield from self.prepare()
+
     def _collect(self, event: Document, waiting: dict[str, list[Document]]) -> None:
         try:
             waiting.setdefault(self._stream_of(event).name, []).append(event)
         except DocumentError as error:
-            self._complain("event", event, error)
+            self._complain("event", event if isinstance(event, Mapping) else {}, error)
 
     def _rows_of(self, waiting: dict[str, list[Document]]) -> Operations:
         for name, events in waiting.items():
@@ -112,10 +118,13 @@ class RunMapper:
                 stream = self._stream_of(document)
                 yield from self._append(stream, block_of_page(stream.keys, document))
             case "bulk_events":
-                events = [event for group in document.values() for event in group]
-                yield from self.take(("event", event) for event in events)
+                groups = [group for group in document.values() if isinstance(group, list)]
+                yield from self.take(("event", event) for group in groups for event in group)
             case "descriptor":
                 self._take_descriptor(document)
+                yield self._add_document(name, document)
+            case "stream_datum":
+                yield from self._begin(self._by_descriptor.get(str(document.get("descriptor"))))
                 yield self._add_document(name, document)
             case "stop":
                 yield from self._take_stop(document)
@@ -140,18 +149,19 @@ class RunMapper:
         yield self._change(ScanState.CLOSED)
 
     def _stream_of(self, event: Document) -> MappedStream:
-        try:
-            return self._by_descriptor[event["descriptor"]]
-        except (KeyError, TypeError):
-            raise DocumentError(f"its descriptor {event.get('descriptor')!r} is not one of this run's") from None
+        if not isinstance(event, Mapping):
+            raise DocumentError("it is no mapping")
+        stream = self._by_descriptor.get(str(event.get("descriptor")))
+        if stream is None:
+            raise DocumentError(f"its descriptor {event.get('descriptor')!r} is not one of this run's")
+        return stream
 
     def _append(self, stream: MappedStream, block: EventBlock) -> Operations:
         if not block.length:
             return
         if not stream.declared:
             yield from self._declare([stream], {key: values[0] for key, values in block.data.items()})
-        if not stream.auxiliary:
-            yield from self.prepare()
+        yield from self._begin(stream)
         columns, irregular = _columns(stream, block)
         if irregular:
             yield from self._irregular(stream, irregular)
@@ -204,10 +214,15 @@ class RunMapper:
         return AddDocument(self._documents - 1, name, document, rows)
 
     def _complain(self, name: str, document: Document, error: DocumentError) -> None:
-        stream = self._by_descriptor.get(str(document.get("descriptor")))
+        subject = str(document.get("descriptor") or document.get("uid"))
+        if subject in self._complained:
+            return
+        self._complained.add(subject)
+        stream = self._by_descriptor.get(subject)
         logger.error(
             "run %s, stream %r: a document of type %r (seq_num %r) is left out: %s. The run goes on without it; the "
-            "journal keeps it. Check the plan or device that emitted it against event-model.",
+            "journal keeps it. Check the plan or device that emitted it against event-model. What else is wrong with "
+            "documents of this descriptor is not reported.",
             self._uid,
             stream.name if stream else document.get("name"),
             name,

@@ -19,6 +19,10 @@ Info = dict[str, Any]
 # blissdata refuses more than 2**20 characters; what the publisher adds must fit as well
 MOST_CHARACTERS = 1_000_000
 
+_LONGEST_TEXT = 200
+# Redis takes 127 levels, of which the info has some itself
+_DEEPEST = 50
+
 _END_REASON = {"success": "SUCCESS", "abort": "USER_ABORT", "fail": "FAILURE"}
 
 
@@ -37,19 +41,19 @@ def scan_info(
         "channels": {name: channel for stream in streams for name, channel in _channels(stream).items()},
         "start_time": iso_time(start.get("time")),
         "scan_nb": identity["number"],
-        "type": str(start.get("plan_name") or "run"),
+        "type": str(start.get("plan_name") or "run")[:_LONGEST_TEXT],
         "title": _title(start),
         "data_policy": identity["data_policy"],
         "data_writer": "null",
         "publisher": "blissdata-bluesky",
         "publisher_version": __version__,
         "save": False,
-        "session_name": identity.get("session") or "bluesky",
-        "user_name": str(start.get("operator") or start.get("user") or getpass.getuser()),
+        "session_name": str(identity.get("session") or "bluesky")[:_LONGEST_TEXT],
+        "user_name": str(start.get("operator") or start.get("user") or _login())[:_LONGEST_TEXT],
         "bluesky": {"uid": start["uid"], "left_out": [], "start": plain(start)},
         **end,
     }
-    if isinstance(points := start.get("num_points"), int):
+    if isinstance(points := start.get("num_points"), int) and _is_number(points):
         info["npoints"] = points
     return _shortened(info)
 
@@ -69,16 +73,40 @@ def iso_time(seconds: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value in JSON's own types; NaN becomes null, as in blissdata, and what JSON lacks is tagged."""
-    return _null_for_nan(protocol.tag(value))
+    """A value as Redis takes it in JSON; NaN becomes null, as in blissdata, and what JSON lacks is tagged.
+
+    Integers beyond 64 bits, and what is nested too deeply, become text.
+    """
+    return _acceptable(protocol.tag(value), 0)
 
 
-def _null_for_nan(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_null_for_nan(item) for item in value]
-    if isinstance(value, dict):
-        return None if value.get("$type") == "float" else {key: _null_for_nan(item) for key, item in value.items()}
+def _acceptable(value: Any, depth: int) -> Any:
+    match value:
+        case list() | dict() if depth > _DEEPEST:
+            return json.dumps(value)
+        case list():
+            return [_acceptable(item, depth + 1) for item in value]
+        case {"$type": "float"}:
+            return None
+        case dict():
+            return {key: _acceptable(item, depth + 1) for key, item in value.items()}
+        case int() if not _is_number(value):
+            return str(value)
     return value
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        # a container may run under a number that has no name
+        return "unknown"
 
 
 def _title(start: Mapping[str, Any]) -> str:
@@ -88,6 +116,10 @@ def _title(start: Mapping[str, Any]) -> str:
 
 def _sequence(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _chain(stream: MappedStream) -> Info:
@@ -109,8 +141,9 @@ def _devices(stream: MappedStream) -> dict[str, Info]:
     """The stream itself as the master, which gives the companions, and the Bluesky devices that it triggers."""
     owner = {
         key: device
-        for device, keys in (stream.descriptors[0].get("object_keys") or {}).items()
+        for device, keys in _mapping(stream.descriptors[0].get("object_keys")).items()
         for key in _sequence(keys)
+        if isinstance(key, str)
     }
     channels: dict[str, list[str]] = {}
     for key in stream.keys:
@@ -142,10 +175,10 @@ def _channel(key: str, encoding: Encoding, data_key: Mapping[str, Any]) -> Info:
     channel: Info = {"display_name": key, "dim": 0 if isinstance(encoding, JsonEncoding) else len(encoding.shape)}
     if isinstance(unit := data_key.get("units"), str) and unit:
         channel["unit"] = unit
-    if isinstance(decimals := data_key.get("precision"), int) and decimals >= 0:
+    if isinstance(decimals := data_key.get("precision"), int) and _is_number(decimals) and decimals >= 0:
         channel["decimals"] = decimals
     for name, bound in (("min", "lower_ctrl_limit"), ("max", "upper_ctrl_limit")):
-        if isinstance(limit := data_key.get(bound), int | float) and math.isfinite(limit):
+        if _is_number(limit := data_key.get(bound)):
             channel[name] = limit
     return channel
 
@@ -155,7 +188,7 @@ def _shortened(info: Info) -> Info:
         return info
     left_out = ["start"]
     bluesky = {"uid": info["bluesky"]["uid"], "left_out": left_out}
-    info = {**info, "title": info["title"][:200], "bluesky": bluesky}
+    info = {**info, "title": info["title"][:_LONGEST_TEXT], "bluesky": bluesky}
     if _fits(info):
         return info
     left_out.append("channels")

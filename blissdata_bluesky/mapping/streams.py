@@ -11,7 +11,7 @@ import numpy as np
 from .. import protocol
 from ..errors import DocumentError
 from ..names import escape_keys
-from ..protocol import JsonEncoding, NumericEncoding
+from ..protocol import MISSING, JsonEncoding, NumericEncoding
 from .columns import Column, expected_encoding, is_certain, is_external_stream, settled_encoding
 from .operations import StreamDeclaration
 
@@ -71,8 +71,9 @@ class MappedStream:
         data_keys = self.descriptors[0]["data_keys"]
         names = escape_keys(self.keys)
         for key in self.keys:
-            known = first is not None and key in first
-            encoding = settled_encoding(data_keys[key], first[key]) if known else expected_encoding(data_keys[key])  # type: ignore[index]
+            value = MISSING if first is None else first.get(key, MISSING)
+            known = value is not MISSING
+            encoding = settled_encoding(data_keys[key], value) if known else expected_encoding(data_keys[key])
             self.columns[key] = Column(key, names[key], encoding)
         self.declared = True
         companions = [self._declaration(name, encoding, None) for name, encoding in self.companions.items()]

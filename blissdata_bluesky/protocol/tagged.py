@@ -41,8 +41,8 @@ def tag(value: Any) -> Any:
     match value:
         case None | bool() | str():
             return value
-        case np.generic() if value.dtype.kind in "bui":
-            return value.item()
+        case np.generic() if value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+            return tag(value.item())
         case int():
             return value
         case float():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -22,6 +23,9 @@ _DOCUMENTS_SECONDS = 30 * 86400
 # Redis holds a pipeline's replies in memory, and we its commands.
 _PIPELINE_BYTES = 8 * 2**20
 _PIPELINE_COMMANDS = 20_000
+# blissdata loads a scan's document first and its state, later, with a second command. A state that comes with new
+# streams must not fall between the two: the reader would take the old document for the new one until the next state.
+_LOAD_SECONDS = 0.01
 
 
 class RunAbandonedError(BlissdataBlueskyError, RuntimeError):
@@ -41,6 +45,7 @@ class RunSender:
         self._doubtful = False
         self._refused = False
         self._state: ScanState | None = None
+        self._declared_at = 0.0
 
     def add(self, steps: Iterable[Step]) -> None:
         """Append steps; nothing is sent."""
@@ -126,8 +131,10 @@ class RunSender:
             return
         if step.seal:
             self._seal(client, step.seal)
-        self._require_scan(client, client.pttl(self._scan_key))
         announced = step.state is not None and (self._state is None or step.state >= self._state)
+        if announced:
+            time.sleep(max(0.0, self._declared_at + _LOAD_SECONDS - time.monotonic()))
+        self._require_scan(client, client.pttl(self._scan_key))
         with client.pipeline(transaction=True) as pipe:
             pipe.execute_command("JSON.SET", self._scan_key, "$", step.model, "XX")
             if announced:
@@ -136,6 +143,8 @@ class RunSender:
                 pipe.expire(self._documents_key, _DOCUMENTS_SECONDS)
             pipe.execute()
         self._state = step.state if announced else self._state
+        if step.state is None:
+            self._declared_at = time.monotonic()
 
     def _create(self, client: redis.Redis, step: SaveStep) -> None:
         """Scan, history entry, first state and first document appear at once; found again, they must be ours."""

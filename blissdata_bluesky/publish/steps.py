@@ -82,7 +82,10 @@ class StepMaker:
                     yield SaveStep(self._model(operation.info), ScanState.CREATED, creates=True)
                 case DeclareStreams():
                     self._streams |= {stream.name: _stream_model(stream) for stream in operation.streams}
-                    yield SaveStep(self._model(operation.info), operation.announce)
+                    model = self._model(operation.info)
+                    yield SaveStep(model, None)
+                    if operation.announce is not None:
+                        yield SaveStep(model, operation.announce)
                 case ChangeState():
                     seal = tuple(map(self._key, self._streams)) if operation.state == ScanState.STOPPED else ()
                     yield SaveStep(self._model(operation.info), operation.state, seal)

@@ -29,12 +29,13 @@ def _encoding(data_key: Mapping[str, Any]) -> Encoding:
     dtype = _dtype(data_key)
     if dtype is None or dtype.kind not in "biufc":
         return JsonEncoding()
-    return NumericEncoding(dtype, tuple(length or -1 for length in data_key.get("shape") or ()))
+    lengths = data_key.get("shape") or ()
+    return NumericEncoding(dtype, tuple(n if isinstance(n, int) and n > 0 else -1 for n in lengths))
 
 
 def _dtype(data_key: Mapping[str, Any]) -> np.dtype[Any] | None:
     try:
-        dtype: np.dtype[Any] = np.dtype(data_key["dtype_numpy"])
+        dtype: np.dtype[Any] = np.dtype(data_key["dtype_numpy"]).newbyteorder("<")
     except (KeyError, TypeError, ValueError):
         return _DTYPES.get(str(data_key.get("dtype")))
     return dtype

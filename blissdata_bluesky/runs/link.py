@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ..errors import RunUnavailableError
+from ..errors import RedisURLError, RunUnavailableError
 from ..protocol import RawEntry
 
 Command: TypeAlias = tuple[str | int, ...]
@@ -29,11 +29,12 @@ class RedisLink:
     """
 
     def __init__(self, target: redis.Redis | str) -> None:
-        pool = redis.ConnectionPool.from_url(target) if isinstance(target, str) else target.connection_pool
+        """`target`: a URL, or a client, whose settings are taken over. Raises RedisURLError."""
+        pool = _pool(target) if isinstance(target, str) else target.connection_pool
         options: dict[str, Any] = {
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_timeout": REPLY_SECONDS,
-            **{name: value for name, value in pool.connection_kwargs.items() if value is not None},
+            **_settings(pool),
             "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             "decode_responses": False,
             "protocol": 2,
@@ -59,7 +60,7 @@ class RedisLink:
                 return answers
         except redis.RedisError as error:
             raise RunUnavailableError(
-                f"{about}: Redis at {self.place} does not answer ({error}); try again when it is back"
+                f"{about}: Redis at {self.place} does not answer, or refuses ({error}); try again when it is mended"
             ) from error
 
     @contextmanager
@@ -91,6 +92,23 @@ class RedisLink:
     def close(self) -> None:
         """Close all connections; the next question opens new ones."""
         self._pool.disconnect()
+
+
+def _pool(url: str) -> redis.ConnectionPool:
+    try:
+        return redis.ConnectionPool.from_url(url)
+    except ValueError:
+        # the reason may quote the password
+        raise RedisURLError("the Redis URL cannot be parsed; write redis://[user:password@]host:port") from None
+
+
+def _settings(pool: redis.ConnectionPool) -> dict[str, Any]:
+    # a client with RESP 3 also has handlers of its own there, which RESP 2 knows nothing of
+    return {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if value is not None and "maint_notifications" not in name
+    }
 
 
 def raw_entries(answer: RawAnswer) -> list[RawEntry]:

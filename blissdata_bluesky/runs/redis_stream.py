@@ -74,13 +74,18 @@ class RedisRunStream:
         return dict(zip(keys, self._read([layout.data[key] for key in keys], start, stop), strict=True))
 
     def time(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float64]:
-        return self.table([], start, stop).time
+        start, stop, layout = self._range(start, stop)
+        return np.asarray(self._read([layout.time], start, stop)[0]) if layout else np.empty(0)
 
     def seq_num(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.int64]:
-        return self.table([], start, stop).seq_num
+        start, stop, layout = self._range(start, stop)
+        return np.asarray(self._read([layout.seq_num], start, stop)[0]) if layout else np.empty(0, np.int64)
 
     def timestamps(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float64]:
-        return self.table([], start, stop).timestamps
+        start, stop, layout = self._range(start, stop)
+        if layout is None or layout.timestamps is None:
+            return np.empty((stop - start if layout else 0, len(self._columns)))
+        return np.asarray(self._read([layout.timestamps], start, stop)[0])
 
     def irregular(self, key: str, start: int = 0, stop: int | None = None) -> Mapping[int, Any]:
         self._known([key])

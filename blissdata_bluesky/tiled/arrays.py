@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,8 +20,6 @@ from .columns import texts
 from .containers import Place
 from .viewer import Viewer, current_viewer
 
-Reader = Callable[[int, int], Array]
-
 _CHUNK_BYTES = 16 * 2**20
 # of a slice with steps, or through all frames, so much is held at a time
 _PORTION_BYTES = 64 * 2**20
@@ -28,8 +27,17 @@ _PORTION_BYTES = 64 * 2**20
 _LEAST_WIDTH = 16
 
 
+@dataclass(frozen=True, slots=True)
+class ArrayRows:
+    """Rows of one dtype and shape; `read(start, stop)` gives some of them and may wait."""
+
+    read: Callable[[int, int], Array]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...] = ()
+
+
 class ArrayNode:
-    """`length` rows of one dtype and shape; `reader(start, stop)` gives some of them and may wait.
+    """`length` rows as an array.
 
     A client that knows an older structure sends the shape that it expects; it gets so many rows.
     """
@@ -40,21 +48,18 @@ class ArrayNode:
     def __init__(
         self,
         place: Place,
-        reader: Reader,
-        dtype: np.dtype[Any],
-        shape: Sequence[int],
-        *,
+        rows: ArrayRows,
         length: int,
         metadata: Mapping[str, Any],
         dims: Sequence[str] | None = None,
     ) -> None:
         self.node = place.node
         self.access_tags = place.access_tags
-        self._reader = reader
-        self._dtype = dtype
-        self._row_bytes = dtype.itemsize * math.prod(shape)
+        self._rows = rows
+        self._dtype = rows.dtype
+        self._row_bytes = rows.dtype.itemsize * math.prod(rows.shape)
         self._chunk_rows = max(1, _CHUNK_BYTES // max(1, self._row_bytes))
-        self._shape = (known_length(current_viewer.get(), length, self._chunk_rows), *shape)
+        self._shape = (known_length(current_viewer.get(), length, self._chunk_rows), *rows.shape)
         self._metadata = dict(metadata)
         self._dims = None if dims is None else tuple(dims)
 
@@ -66,14 +71,14 @@ class ArrayNode:
         chunks = (_chunks(self._shape[0], self._chunk_rows), *((length,) for length in self._shape[1:]))
         return ArrayStructure(kind.from_numpy_dtype(self._dtype), chunks, self._shape, self._dims)
 
-    async def read(self, slice: NDSlice | None = None) -> Array:
+    async def read(self, slice: NDSlice | None = None) -> Array:  # noqa: A002 - Tiled calls it so
         """A slice of the array; None: all of it. A slice that selects nothing, or too much, is refused with 400."""
         viewer = current_viewer.get()
         wanted = NDSlice(...) if slice is None else slice
         found: Array = await anyio.to_thread.run_sync(partial(self._read, wanted, viewer))
         return found
 
-    async def read_block(self, block: NDBlock, slice: NDSlice | None = None) -> Array:
+    async def read_block(self, block: NDBlock, slice: NDSlice | None = None) -> Array:  # noqa: A002 - Tiled calls it so
         """One chunk, or a slice of it."""
         chunks = self.structure().chunks
         rows = block.slice_from_chunks(chunks)[0]
@@ -119,7 +124,7 @@ class ArrayNode:
 
     def _portion(self, rows: range, inner: tuple[Any, ...]) -> Array:
         low, high = min(rows[0], rows[-1]), max(rows[0], rows[-1])
-        found = self._reader(low, high + 1)[:: abs(rows.step)]
+        found = self._rows.read(low, high + 1)[:: abs(rows.step)]
         return (found if rows.step > 0 else found[::-1])[(slice(None), *inner)]
 
 

@@ -72,7 +72,7 @@ def _text(value: Any) -> str | None:
 def _texts(value: Any) -> list[str | None] | None:
     if isinstance(value, list | tuple | np.ndarray):
         return texts(value)
-    return None if isinstance(value, Missing) else [_text(value)]
+    return None if isinstance(value, Missing) else texts([value])
 
 
 def _is_list_of_texts(column: Column) -> bool:

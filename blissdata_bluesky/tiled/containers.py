@@ -55,7 +55,7 @@ class Container:
         if not isinstance(query, KeysFilter | SpecsQuery | StructureFamilyQuery | AccessTagsFilter):
             raise UnsupportedQueryType(type(query).__name__)
         found = copy.copy(self)
-        found._queries = (*self._queries, query)
+        found._queries = (*self._queries, query)  # noqa: SLF001 - it is a copy of this one
         return found
 
     def sort(self, sorting: Sequence[tuple[str, int]]) -> Self:
@@ -106,7 +106,7 @@ class Container:
     async def exact_len(self) -> int:
         return len(await self.items_range())
 
-    async def lbound_len(self, threshold: int) -> int:
+    async def lbound_len(self, threshold: int) -> int:  # noqa: ARG002 - Tiled calls it so
         return await self.exact_len()
 
     async def approx_len(self) -> int | None:

@@ -30,15 +30,18 @@ def sequence(documents: Iterable[tuple[str, Document]]) -> Iterator[str]:
     waiting: list[str] = []
     length = 0
     for name, document in documents:
-        if name == "datum":
-            name, document = "datum_page", dict(event_model.pack_datum_page(cast("Datum", document)))
-        text = json.dumps({"name": name, "doc": document}, default=_plain)
-        waiting.append(f"\x1e{text}\n")
-        length += len(text)
+        waiting.append(_record(name, document))
+        length += len(waiting[-1])
         if length >= _PORTION:
             yield "".join(waiting)
             waiting, length = [], 0
     yield "".join(waiting)
+
+
+def _record(name: str, document: Document) -> str:
+    if name == "datum":
+        return _record("datum_page", dict(event_model.pack_datum_page(cast("Datum", document))))
+    return f"\x1e{json.dumps({'name': name, 'doc': document}, default=_plain)}\n"
 
 
 def _plain(value: Any) -> Any:

@@ -40,7 +40,7 @@ class TablePart:
         return self._token
 
 
-def write_arrow(mimetype: str, part: TablePart, metadata: dict[str, Any]) -> memoryview:
+def write_arrow(_mimetype: str, part: TablePart, _metadata: dict[str, Any]) -> memoryview:
     """An Arrow IPC file."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, part.table.schema) as writer:

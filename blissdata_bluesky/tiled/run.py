@@ -14,7 +14,7 @@ from ..catalog import clean_mapping
 from ..names import escape
 from ..protocol import NumericEncoding
 from ..runs import Column, Document, Run, RunSource, RunStream
-from .arrays import ArrayNode
+from .arrays import ArrayNode, ArrayRows
 from .columns import is_array_node
 from .containers import Container, Place
 from .pins import Pins
@@ -36,9 +36,11 @@ class RunAdapters:
         self._source = source
         self._pins = Pins()
 
-    def from_catalog(self, data_source: Any, node: Any, /, **_: Any) -> RunContainer:
-        """The inside of the run whose uid is the node's key, as it is now. Raises RunNotFoundError (404),
-        RunUnavailableError (503), DamagedRunError (422). It waits for the source."""
+    def from_catalog(self, _data_source: Any, node: Any, /, **_: Any) -> RunContainer:
+        """The inside of the run whose uid is the node's key, as it is now. It waits for the source.
+
+        Raises RunNotFoundError (404), RunUnavailableError (503), DamagedRunError (422).
+        """
         return RunContainer(Place(node), self._source.get(node.key), self._pins)
 
 
@@ -118,15 +120,11 @@ def _array_node(place: Place, window: Window, column: Column, dims: tuple[str, .
     encoding = column.encoding
     if not isinstance(encoding, NumericEncoding):
         raise TypeError(f"{column.key} has no dtype")
-    return ArrayNode(
-        place,
-        lambda start, stop: np.asarray(window.read(column.key, start, stop)),
-        encoding.dtype,
-        encoding.shape,
-        length=len(window),
-        metadata=clean_mapping(column.data_key) | {"dtype_numpy": encoding.dtype.str},
-        dims=dims,
+    rows = ArrayRows(
+        lambda start, stop: np.asarray(window.read(column.key, start, stop)), encoding.dtype, encoding.shape
     )
+    metadata = clean_mapping(column.data_key) | {"dtype_numpy": encoding.dtype.str}
+    return ArrayNode(place, rows, len(window), metadata, dims)
 
 
 def _stream_metadata(descriptors: Any) -> dict[str, Any]:

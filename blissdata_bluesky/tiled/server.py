@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
-from tiled.config import Authentication
+from tiled.media_type_registration import CompressionRegistry
 from tiled.server.app import build_app
+from tiled.server.settings import Settings, get_settings
 
 from ..errors import BlissdataBlueskyError
 from .tree import from_uri
@@ -53,10 +54,24 @@ class Served(uvicorn.Server):
             self._on_start(self.servers[0].sockets[0].getsockname()[1])
 
 
-def make_app(redis: str, catalog: str | Path | None, api_key: str, *, public: bool = False) -> Any:
-    """An ASGI application for one user with one key; `public`: everybody may read without it."""
-    authentication = Authentication(single_user_api_key=api_key, allow_anonymous_access=public)
-    return build_app(from_uri(redis, catalog=catalog), authentication=authentication)
+def make_app(
+    redis: str, catalog: str | Path | None, api_key: str, *, public: bool = False, compress: bool = False
+) -> Any:
+    """An ASGI application for one user with one key.
+
+    `public`: everybody may read without it. `compress`: as Tiled does by default; on one computer, it takes longer
+    than the data itself.
+    """
+    app = build_app(from_uri(redis, catalog=catalog), compression_registry=None if compress else CompressionRegistry())
+    # Tiled keeps one object of settings per process: the key of a second server would become that of the first
+    settings = Settings(single_user_api_key=api_key, allow_anonymous_access=public)
+    app.dependency_overrides[get_settings] = lambda: settings
+    return app
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach a server that listens there."""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def new_api_key() -> str:

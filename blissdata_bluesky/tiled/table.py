@@ -18,15 +18,15 @@ from tiled.structures.table import TableStructure
 from ..catalog import clean_mapping
 from ..protocol import Array, NumericEncoding
 from ..runs import Column, Table
-from .arrays import ArrayNode, Reader, text_values
+from .arrays import ArrayNode, ArrayRows, text_values
 from .columns import arrow_array, arrow_type, is_array_node, row_bytes
 from .containers import Place
 from .formats import TABLE_SPEC, TablePart
 from .viewer import current_viewer
 from .window import Window
 
-# A partition is one answer: large enough that requests cost little, small enough that two are under way at once.
-_PARTITION_BYTES = 16 * 2**20
+# A partition is one answer: a request costs as much as some 5 MB of data, and an answer is held in memory.
+_PARTITION_BYTES = 48 * 2**20
 _ALIAS = "events"
 _COMPANIONS = {"seq_num": np.dtype("<i8"), "time": np.dtype("<f8")}
 _TIMESTAMP = "ts_"
@@ -51,7 +51,8 @@ class TableNode:
         self._columns = {column.name: column for column in columns.values() if not is_array_node(column)}
         self._timestamps = {_TIMESTAMP + column.name: i for i, column in enumerate(columns.values())}
         self._row_bytes = 8 * (2 + len(columns)) + sum(map(row_bytes, self._columns.values()))
-        self._partition_rows = max(1, _PARTITION_BYTES // self._row_bytes)
+        # a power of 2: what changes the size of a row a little does not move the boundaries
+        self._partition_rows = 1 << max(0, (_PARTITION_BYTES // self._row_bytes).bit_length() - 1)
 
     def metadata(self) -> dict[str, Any]:
         return {column.key: clean_mapping(column.data_key) for column in self._columns.values()}
@@ -119,18 +120,19 @@ class TableNode:
     def _column(self, name: str) -> ArrayNode:
         column = self._columns.get(name)
         if column is None:
-            return self._array_node(partial(self._companion, name), _COMPANIONS.get(name, np.dtype("<f8")), (), {})
-        metadata, encoding = clean_mapping(column.data_key), column.encoding
+            dtype = _COMPANIONS.get(name, np.dtype("<f8"))
+            return self._array_node(ArrayRows(partial(self._companion, name), dtype), {})
+        encoding = column.encoding
         if isinstance(encoding, NumericEncoding) and not encoding.ragged:
-            return self._array_node(partial(self._numbers, column.key), encoding.dtype, encoding.shape, metadata)
-        rows = self._window.read(column.key, 0, self._length)
-        values = text_values(rows, are_texts=pa.types.is_string(arrow_type(column)))
-        return self._array_node(lambda start, stop: values[start:stop], values.dtype, (), metadata)
+            rows = ArrayRows(partial(self._numbers, column.key), encoding.dtype, encoding.shape)
+        else:
+            read = self._window.read(column.key, 0, self._length)
+            values = text_values(read, are_texts=pa.types.is_string(arrow_type(column)))
+            rows = ArrayRows(lambda start, stop: values[start:stop], values.dtype)
+        return self._array_node(rows, clean_mapping(column.data_key))
 
-    def _array_node(
-        self, reader: Reader, dtype: np.dtype[Any], shape: Sequence[int], metadata: Mapping[str, Any]
-    ) -> ArrayNode:
-        return ArrayNode(self._place, reader, dtype, shape, length=self._length, metadata=metadata)
+    def _array_node(self, rows: ArrayRows, metadata: Mapping[str, Any]) -> ArrayNode:
+        return ArrayNode(self._place, rows, self._length, metadata)
 
     def _numbers(self, key: str, start: int, stop: int) -> Array:
         return np.asarray(self._window.read(key, start, stop))

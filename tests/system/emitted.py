@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from event_model import ComposeDescriptorBundle, compose_run
 
+from blissdata_bluesky.writer import BlissdataWriter
+
 Named = tuple[str, dict[str, Any]]
 
 NUMBER = {"dtype": "number", "dtype_numpy": "<f8", "shape": []}
 INTEGER = {"dtype": "integer", "dtype_numpy": "<i8", "shape": []}
+SCALARS = {"number": NUMBER, "integer": INTEGER}
 KINDS: dict[str, dict[str, Any]] = {
     "number": NUMBER,
     "integer": INTEGER,
@@ -102,3 +105,29 @@ def whole_run(rows: int, **metadata: Any) -> EmittedRun:
     run.events(range(rows))
     run.stop()
     return run
+
+
+def scalar_run(rows: int, **metadata: Any) -> EmittedRun:
+    """A run with one stream of two scalars, `number` = row / 3 and `integer` = row; it goes on."""
+    run = EmittedRun(**metadata)
+    run.describe(data_keys=SCALARS)
+    scalar_events(run, range(rows))
+    return run
+
+
+def scalar_events(run: EmittedRun, rows: Iterable[int]) -> list[Named]:
+    """More events of a `scalar_run`."""
+    return [named for row in rows for named in run.event({"number": row / 3, "integer": row})]
+
+
+def give(writer: BlissdataWriter, documents: Iterable[Named]) -> None:
+    """Give documents to the writer, and wait until Redis has them."""
+    for name, document in documents:
+        writer(name, document)
+    assert writer.flush(10)
+
+
+def give_one_by_one(writer: BlissdataWriter, documents: Iterable[Named]) -> None:
+    """The same, so that every event becomes an entry of its own."""
+    for named in documents:
+        give(writer, [named])

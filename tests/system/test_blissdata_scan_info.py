@@ -64,7 +64,7 @@ def grid(beamline: Beamline) -> Iterator[Any]:
 
 
 PLANS: dict[str, Plan] = {
-    "scan": lambda beamline: bp.scan(beamline.detectors, beamline.motor, -1, 1, 3),
+    "scan": lambda beamline: bp.scan(beamline.detectors, beamline.motor, 0, 2, 3),
     "grid_scan": grid,
     "count": lambda beamline: bp.count([beamline.image, beamline.spectrum], 2),
     "list_scan": lambda beamline: bp.list_scan([beamline.scalar], beamline.motor, [0.5, 1.5]),
@@ -111,6 +111,7 @@ def test_info_is_valid_and_complete_at_every_moment(scans: list[Scan]) -> None:
 def assert_nothing_unknown(info: dict[str, Any]) -> None:
     """All members are those of the schema, but for one of ours."""
     assert set(info) - set(ScanInfoDict.__annotations__) == {"bluesky"}
+    assert info["bluesky"]["left_out"] == []
     for part, schema in (("acquisition_chain", ChainDict), ("devices", DeviceDict), ("channels", ChannelDict)):
         for member in info[part].values():
             assert set(member) <= set(schema.__annotations__)

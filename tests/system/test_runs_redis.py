@@ -1,8 +1,9 @@
-"""Runs in Redis: the contract of every source, and what only a live one can do."""
+"""The contract of every source of runs, on Redis."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from blissdata_bluesky.runs import RedisRuns
 from blissdata_bluesky.writer import BlissdataWriter
 
-from .emitted import Named
+from .emitted import give
 from .run_contract import Publish, RunContract
 
 
@@ -23,19 +24,8 @@ def source(any_redis_url: str) -> Iterator[RedisRuns]:
 @pytest.fixture
 def publish(any_redis_url: str, tmp_path: Path) -> Iterator[Publish]:
     with BlissdataWriter(any_redis_url, journal=tmp_path / "journal") as writer:
-        yield publisher(writer)
-
-
-def publisher(writer: BlissdataWriter) -> Publish:
-    """Gives documents to the writer and waits until Redis has them."""
-
-    def publish(documents: Iterable[Named]) -> None:
-        for name, document in documents:
-            writer(name, document)
-        assert writer.flush(10)
-
-    return publish
+        yield partial(give, writer)
 
 
 class TestRedis(RunContract):
-    """The contract on both servers."""
+    """On both servers."""

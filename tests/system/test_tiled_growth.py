@@ -84,7 +84,9 @@ def test_a_stream_before_its_first_event(writer: BlissdataWriter, client: Any) -
 
 def test_interleaved_runs_and_late_streams(writer: BlissdataWriter, client: Any) -> None:
     one, two = Run(scan_id=1), Run(began=1.8e9, scan_id=2)
-    publish(writer, [one.start, two.start, one.describe("baseline", ["number"]), one.event({"number": 1.0}, "baseline")])
+    publish(
+        writer, [one.start, two.start, one.describe("baseline", ["number"]), one.event({"number": 1.0}, "baseline")]
+    )
     publish(writer, [two.describe(keys=["integer"]), one.describe(keys=["integer"])])
     for index in range(5):
         publish(writer, [one.event({"integer": index}), two.event({"integer": 10 * index})])

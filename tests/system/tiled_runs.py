@@ -83,7 +83,7 @@ class Run:
         """One event."""
         now = self.tick()
         event = self._streams[name].compose_event(
-            data=data, timestamps={key: now - 0.001 for key in data}, time=now, seq_num=seq_num, validate=False
+            data=data, timestamps=dict.fromkeys(data, now - 0.001), time=now, seq_num=seq_num, validate=False
         )
         self.events.setdefault(name, []).append(event)
         return "event", event
