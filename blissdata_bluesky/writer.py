@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import platformdirs
 
-from .errors import DocumentError, JournalError, RedisUnreachableError
+from .errors import DocumentError, JournalError, RedisTargetError, RedisUnreachableError
 from .journal import Header, JournalDirectory, RunJournal
 from .publish import IdentityRule, Publisher, PublisherOptions, Routes, RunFeed, identity_from_start, redact
 
@@ -87,7 +87,7 @@ class BlissdataWriter:
         self._publisher = Publisher(redis_url, options, self._finish)
         self._routes = Routes()
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = self._refused = False
         self._connect(require_redis=require_redis)
         atexit.register(self.close, _EXIT_SECONDS)
 
@@ -121,9 +121,10 @@ class BlissdataWriter:
 
         What was not acknowledged stays in the journals. Documents that come later are refused in the log.
         """
-        if self._closed:
-            return True
-        self._closed = True
+        with self._lock:
+            if self._closed:
+                return True
+            self._closed = True
         atexit.unregister(self.close)
         deadline = None if timeout is None else time.monotonic() + timeout
         flushed = self.flush(timeout)
@@ -148,10 +149,14 @@ class BlissdataWriter:
     def _connect(self, *, require_redis: bool) -> None:
         try:
             self._publisher.require_ready()
+        except RedisTargetError:
+            self._publisher.stop(None)
+            raise
         except RedisUnreachableError as error:
             if require_redis:
                 self._publisher.stop(None)
                 raise
+            self._publisher.expect_outage()
             logger.warning(
                 "%s. Runs are taken all the same%s and published when it answers.",
                 error,
@@ -160,9 +165,25 @@ class BlissdataWriter:
 
     def _take(self, name: str, doc: Mapping[str, Any]) -> None:
         if self._closed:
-            raise DocumentError("the writer is closed; make a new one and subscribe that")
+            self._refuse()
+            return
+        if not isinstance(doc, Mapping):
+            raise DocumentError("it is no mapping")
         feed = self._open(doc) if name == "start" else self._routes.find(name, doc)
-        if not self._publisher.give(feed, name, doc) and not feed.reported:
+        if feed is None:
+            return
+        if not self._publisher.give(feed, name, doc):
+            self._lose(feed, name)
+        if name == "stop":
+            self._routes.remove(feed)
+
+    def _refuse(self) -> None:
+        if not self._refused:
+            self._refused = True
+            raise DocumentError("the writer is closed, and what comes later is left out; make a new one")
+
+    def _lose(self, feed: RunFeed, name: str) -> None:
+        if not feed.reported:
             feed.reported = True
             logger.error(
                 "run %s: documents are lost: no journal takes them, and %d MB wait for %s already",
@@ -170,14 +191,17 @@ class BlissdataWriter:
                 _MEMORY_LIMIT // 2**20,
                 self._target,
             )
-        if name == "stop":
+        if name == "start":
             self._routes.remove(feed)
+            self._routes.leave_out(feed.uid)
+            self._publisher.drop(feed)
 
     def _open(self, start: Mapping[str, Any]) -> RunFeed:
         uid = start.get("uid")
         if not isinstance(uid, str) or not uid:
             raise DocumentError("the start has no uid; the whole run is left out")
         if uid in self._routes or self._publisher.knows(uid):
+            self._routes.leave_out(uid)
             raise DocumentError("a run with this uid is being published already; give every run a uid of its own")
         publisher = uuid.uuid4().hex
         feed = RunFeed(uid, publisher, self._open_journal(Header(uid, publisher, self._target)))

@@ -46,7 +46,8 @@ def _show(directory: Path | None, *, once: bool) -> bool:
     with tempfile.TemporaryDirectory(prefix="blissdata-bluesky-demo-") as scratch:
         # ophyd.sim makes directories when it is imported, and leaves them
         tempfile.tempdir = scratch
-        from ..demo import LiveScreen, PlainScreen, show
+        from ..demo.screen import LiveScreen, PlainScreen
+        from ..demo.show import show
 
         home = Path(scratch) if directory is None else directory.absolute()
         home.mkdir(parents=True, exist_ok=True)

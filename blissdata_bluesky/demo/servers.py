@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
-from contextlib import ExitStack, redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ..server import RedisServer
 
@@ -18,37 +17,22 @@ if TYPE_CHECKING:
 Step = Callable[[str, str], None]
 
 
-class Servers:
-    """Both servers for as long as it is entered. `step` is told what has started, and where."""
+@contextmanager
+def serving(directory: Path, step: Step) -> Iterator[tuple[RedisServer, TiledServer]]:
+    """Both servers while the block runs. `step` is told what has started, and where."""
+    with RedisServer(directory=directory / "redis") as redis:
+        step("Redis", redis.url)
+        with _start_tiled(redis.url, directory) as tiled:
+            step("Tiled", f"http://127.0.0.1:{tiled.port}")
+            yield redis, tiled
 
-    redis: RedisServer
-    tiled: TiledServer
 
-    def __init__(self, directory: Path, step: Step) -> None:
-        self._directory = directory
-        self._step = step
-        self._stack = ExitStack()
+def _start_tiled(redis_url: str, directory: Path) -> TiledServer:
+    # left open: threads may log until the very end
+    log = (directory / "tiled.log").open("a", encoding="utf-8", buffering=1)
+    logging.basicConfig(stream=log, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # Tiled and uvicorn make their handlers when they are imported and started
+    with redirect_stderr(log):
+        from ..tiled import TiledServer
 
-    def __enter__(self) -> Self:
-        with self._stack as stack:
-            self.redis = stack.enter_context(RedisServer(directory=self._directory / "redis"))
-            self._step("Redis", self.redis.url)
-            self.tiled = stack.enter_context(self._start_tiled())
-            self._step("Tiled", f"http://127.0.0.1:{self.tiled.port}")
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    def _start_tiled(self) -> TiledServer:
-        # left open: threads may log until the very end
-        log = (self._directory / "tiled.log").open("a", encoding="utf-8", buffering=1)  # noqa: SIM115
-        logging.basicConfig(stream=log, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-        # Tiled and uvicorn make their handlers when they are imported and started
-        with redirect_stderr(log):
-            from ..tiled import TiledServer
-
-            return TiledServer(self.redis.url, api_key=secrets.token_hex(8), catalog=self._directory / "catalog.db")
+        return TiledServer(redis_url, api_key=secrets.token_hex(8), catalog=directory / "catalog.db")

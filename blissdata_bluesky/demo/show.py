@@ -15,7 +15,7 @@ from .measure import measuring
 from .plans import demo_plan
 from .reading import Reading
 from .screen import Screen, summary, welcome
-from .servers import Servers
+from .servers import serving
 
 REFRESH_SECONDS = 0.1
 # for the readers to come to the end of what was emitted
@@ -32,19 +32,18 @@ def show(console: Console, directory: Path, screen: Callable[[Console, Board], S
         console.print(f"[green]✓[/] {name:<8} [dim]{what}[/]", soft_wrap=True)
 
     board = Board()
-    with Servers(directory, step) as servers:
-        redis = servers.redis.url
+    with serving(directory, step) as (redis, tiled):
         with (
-            Reading(redis, servers.tiled.url, directory, board) as reading,
-            BlissdataWriter(redis, journal=directory / "journal") as writer,
+            Reading(redis.url, tiled.url, directory, board) as reading,
+            BlissdataWriter(redis.url, journal=directory / "journal") as writer,
         ):
             step("readers", f"a blissdata client and a Tiled client, in process {reading.pid}")
             _measure(screen(console, board), writer, reading)
         console.print("", summary(board), sep="\n")
         if not once:
-            console.print(welcome(servers.tiled.browse_url, servers.tiled.url, redis), soft_wrap=True)
+            console.print(welcome(tiled.browse_url, tiled.url, redis.url), soft_wrap=True)
             with suppress(KeyboardInterrupt):
-                servers.redis.wait()
+                redis.wait()
             console.print("\nending the servers")
     return not board.differences()
 

@@ -66,8 +66,11 @@ class JournalDirectory:
         for modified, size, path in files:
             if total <= self._retention.bytes and time.time() - modified <= self._retention.seconds:
                 return
-            path.unlink(missing_ok=True)
-            total -= size
+            try:
+                path.unlink(missing_ok=True)
+                total -= size
+            except OSError as error:
+                logger.error("journal %s cannot be removed: %s", path, error.strerror)
 
     def _path(self, uid: str, suffix: str) -> Path:
         return self.path / (ulid(run_uuid(uid)) + suffix)

@@ -13,6 +13,8 @@ from .records import Header, frame, read_records
 
 logger = logging.getLogger(__name__)
 
+_CLOSED = -1
+
 
 class RunJournal:
     """An open journal, locked for its owner. `append` has reached the operating system when it returns."""
@@ -64,8 +66,10 @@ class RunJournal:
         return read_records(self.path, offset)
 
     def close(self) -> None:
-        """Release the lock. The file stays."""
-        os.close(self._descriptor)
+        """Release the lock. The file stays. May be repeated."""
+        if self._descriptor != _CLOSED:
+            os.close(self._descriptor)
+            self._descriptor = _CLOSED
 
     def _fail(self, error: OSError) -> None:
         self._failed = True

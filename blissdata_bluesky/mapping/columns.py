@@ -41,7 +41,7 @@ def is_certain(data_key: Mapping[str, Any]) -> bool:
 def declared_dtype(data_key: Mapping[str, Any]) -> np.dtype[Any] | None:
     """`dtype_numpy`, else what `dtype` stands for; None where that is not one kind of number."""
     with suppress(KeyError, TypeError, ValueError):
-        dtype = np.dtype(data_key["dtype_numpy"]).newbyteorder("<")
+        dtype: np.dtype[Any] = np.dtype(data_key["dtype_numpy"]).newbyteorder("<")
         if is_portable(dtype):
             return dtype
     return _DECLARED.get(str(data_key.get("dtype")))

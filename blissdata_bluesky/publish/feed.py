@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeAlias
 
+from ..errors import JournalError
 from ..journal import RunJournal, record_size
 from ..packing import pack_and_copy, unpack_document
 
@@ -43,6 +44,8 @@ class RunFeed:
     """Whether documents wait in the journal only."""
     reported: bool = False
     """Whether the log says that documents of this run are lost."""
+    broken: str = ""
+    """Why the journal cannot be read any further, while documents wait in it."""
 
     def __post_init__(self) -> None:
         if self.journal is not None:
@@ -78,6 +81,8 @@ class Intake:
         # one lock for "written and queued", or the publisher might read from the file what then comes by the queue too
         with self._lock:
             journaled = feed.journal is not None and feed.journal.append(packed)
+            if feed.broken:
+                return False
             if not feed.spilled and self.waiting_bytes + len(packed) <= self.limit:
                 self._bytes_in += len(packed)
                 feed.given += 1
@@ -142,13 +147,24 @@ class Intake:
             return
         self.oldest = min(self.oldest or time.monotonic(), self._spilled[feed])
         size = 0
-        for offset, packed in feed.journal.records(feed.offset):
-            batch.setdefault(feed, []).append(unpack_document(packed))
-            feed.offset = offset
-            size += len(packed)
-            if size > _BATCH_BYTES:
-                return
+        written = feed.journal.size
+        reason = f"its journal is damaged at byte {feed.offset}"
+        try:
+            for offset, packed in feed.journal.records(feed.offset):
+                batch.setdefault(feed, []).append(unpack_document(packed))
+                feed.offset = offset
+                size += len(packed)
+                if size > _BATCH_BYTES:
+                    return
+        except JournalError as error:
+            reason = str(error)
         with self._lock:
+            if feed.offset < written:
+                # nothing that comes after the gap may be published as if there were none
+                feed.broken, feed.reported = reason, True
+                batch.setdefault(feed, [])
+                del self._spilled[feed]
+                return
             if feed.offset == feed.journal.size:
                 feed.spilled = False
                 del self._spilled[feed]

@@ -92,12 +92,22 @@ class Publisher:
         require_ready(self._client, self._url, write=True)
         self._ready = True
 
+    def expect_outage(self) -> None:
+        """The log says already that the server does not answer."""
+        self._outage_since = time.monotonic()
+
     def open(self, feed: RunFeed) -> None:
         """A run begins."""
         self._feeds[feed.uid] = feed
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="blissdata-bluesky-publisher", daemon=True)
             self._thread.start()
+
+    def drop(self, feed: RunFeed) -> None:
+        """Forget a run that has not even begun."""
+        del self._feeds[feed.uid]
+        if feed.journal is not None:
+            feed.journal.close()
 
     def give(self, feed: RunFeed, name: str, document: Mapping[str, Any]) -> bool:
         """Hand over one document of an open run; see `Intake.give`. Calls must not overlap."""
@@ -110,30 +120,51 @@ class Publisher:
         return True
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until all that was given so far is acknowledged. False after `timeout` s, or when some was given up."""
+        """Wait until all that was given so far is acknowledged. False after `timeout` s, or when some was given up.
+
+        False, too, when the publisher was stopped before.
+        """
         wanted = [(feed, feed.given) for feed in list(self._feeds.values())]
+
+        def reached() -> bool:
+            return all(feed.done >= given for feed, given in wanted)
+
         with self._progress:
-            reached = self._progress.wait_for(lambda: all(feed.done >= given for feed, given in wanted), timeout)
+            self._progress.wait_for(lambda: reached() or self._stopping.is_set(), timeout)
         given_up, self._reported = self._given_up - self._reported, self._given_up
-        return reached and not given_up
+        return reached() and not given_up
 
     def stop(self, timeout: float | None) -> bool:
         """End the thread after the step it is at; whether it did so within `timeout` seconds."""
         self._stopping.set()
         self.intake.wake()
-        if self._thread is not None:
-            self._thread.join(timeout)
-            if self._thread.is_alive():
-                return False
-        self._client.close()
-        return True
+        if self._thread is None:
+            self._client.close()
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            batch = self.intake.take(self._pause())
-            self._publish(batch)
-            if sum(map(len, batch.values())) > _BUSY_DOCUMENTS:
-                self._stopping.wait(_GATHER_SECONDS)
+        try:
+            while not self._stopping.is_set():
+                batch = self.intake.take(self._pause())
+                self._publish(batch)
+                if sum(map(len, batch.values())) > _BUSY_DOCUMENTS:
+                    self._stopping.wait(_GATHER_SECONDS)
+        except Exception:
+            logger.exception("publishing to %s has ended; the journals have the rest. Report this", redact(self._url))
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        """Let go of the connection and of the journals of unfinished runs, and of those who wait for progress."""
+        self._stopping.set()
+        self._client.close()
+        for feed in list(self._feeds.values()):
+            if feed.journal is not None:
+                feed.journal.close()
+        with self._progress:
+            self._progress.notify_all()
 
     def _pause(self) -> float:
         """Seconds that `take` may wait: less than a tick only matters while a scan waits to be prepared."""
@@ -146,12 +177,13 @@ class Publisher:
                 run = self._runs[feed] = RunPublisher(feed, self._options.identity, self._options.prepare_after)
             with _abandoning(run):
                 run.take(documents)
+            if feed.broken:
+                run.abandon(feed.broken)
         for run in self._runs.values():
             with _abandoning(run):
                 run.prepare_if_due(time.monotonic())
             self._send_all(run)
-        if not self._stopping.is_set():
-            self._acknowledge(batch)
+        self._acknowledge(batch)
 
     def _send_all(self, run: RunPublisher) -> None:
         """Send what is pending; an outage is waited out here, while the intake fills."""
@@ -192,10 +224,13 @@ class Publisher:
         with self._progress:
             for feed, documents in batch.items():
                 run = self._runs[feed]
-                feed.done += len(documents)
-                self._done += len(documents)
-                self._given_up += len(documents) if run.abandoned else 0
-                if run.closed:
+                if run.pending:  # stopped in mid-outage
+                    continue
+                done = feed.given - feed.done if feed.broken else len(documents)
+                feed.done += done
+                self._done += done
+                self._given_up += done if run.abandoned else 0
+                if run.closed or feed.broken:
                     self._forget(feed, run)
             self.intake.oldest = None
             self._progress.notify_all()
@@ -205,6 +240,8 @@ class Publisher:
         del self._runs[feed], self._feeds[feed.uid]
         if not run.abandoned:
             self._finished(feed)
+        elif feed.journal is not None:
+            feed.journal.close()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ _REFERENCES: dict[str, tuple[str, ...]] = {
     "stream_datum": ("stream_resource", "descriptor"),
 }
 _NAMED = frozenset({"descriptor", "resource", "stream_resource"})
+_MOST_LEFT_OUT = 10_000
 
 
 class Routes:
@@ -29,6 +30,7 @@ class Routes:
     def __init__(self) -> None:
         self._feeds: dict[str, RunFeed] = {}
         self._named: dict[RunFeed, list[str]] = {}
+        self._left_out: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._named)
@@ -46,8 +48,17 @@ class Routes:
         for uid in self._named.pop(feed):
             self._feeds.pop(uid, None)
 
-    def find(self, name: str, document: Mapping[str, Any]) -> RunFeed:
-        """The run of a document that is no start. Raises DocumentError, naming what it refers to, when it has none."""
+    def leave_out(self, uid: str) -> None:
+        """The log tells of this one; what refers to it is left out without a further word."""
+        if len(self._left_out) >= _MOST_LEFT_OUT:
+            self._left_out.clear()
+        self._left_out.add(uid)
+
+    def find(self, name: str, document: Mapping[str, Any]) -> RunFeed | None:
+        """The run of a document that is no start; None for one that is left out, of which the log has told.
+
+        Raises DocumentError, naming what it refers to, for the first document that has no run.
+        """
         if name == "bulk_events":
             name, document = _first_of_bulk(document)
         for member in _REFERENCES.get(name, ()):
@@ -57,7 +68,16 @@ class Routes:
                 if name in _NAMED:
                     self._name(feed, document)
                 return feed
-        raise DocumentError(_unknown(name, document))
+        self._leave_out_document(name, document)
+        return None
+
+    def _leave_out_document(self, name: str, document: Mapping[str, Any]) -> None:
+        referred = [str(document.get(member)) for member in _REFERENCES.get(name, ())] or [str(name)]
+        told = not self._left_out.isdisjoint(referred)
+        for uid in (*referred, str(document.get("uid"))) if name in _NAMED else referred:
+            self.leave_out(uid)
+        if not told:
+            raise DocumentError(_unknown(name, document))
 
     def _name(self, feed: RunFeed, document: Mapping[str, Any]) -> None:
         uid = document.get("uid")
@@ -76,4 +96,7 @@ def _unknown(name: str, document: Mapping[str, Any]) -> str:
     if name not in _REFERENCES:
         return f"documents of type {name!r} are not known to this version"
     referred = ", ".join(f"{member}={document.get(member)!r}" for member in _REFERENCES[name])
-    return f"no open run of this writer knows {referred}; subscribe the writer before the run starts"
+    return (
+        f"no open run of this writer knows {referred}: it has stopped, or the writer was subscribed after its start. "
+        "Further documents of it are not reported"
+    )

@@ -10,7 +10,7 @@ import redis
 
 from ..mapping import IdentityRule, Operation, RunMapper
 from .feed import Document, RunFeed
-from .sending import RunSender
+from .sending import RunAbandonedError, RunSender
 from .steps import StepMaker
 
 logger = logging.getLogger(__name__)
@@ -49,11 +49,13 @@ class RunPublisher:
 
     def take(self, documents: Sequence[Document]) -> None:
         """Turn documents into steps; nothing is sent. The first one ever must be the start."""
-        self._ended = self._ended or documents[-1][0] == "stop"
-        if self.abandoned:
+        self._ended = self._ended or any(name == "stop" for name, _ in documents)
+        if self.abandoned or not documents:
             return
         if self._mapper is None:
-            (_, start), *documents = documents
+            (name, start), *documents = documents
+            if name != "start":
+                raise RunAbandonedError("its start document is lost")
             self._mapper = RunMapper(start, self._identity)
             self._add(self._mapper.create())
         self._add(self._mapper.take(documents))

@@ -6,9 +6,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import redis
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError
 
 from .. import protocol
 from ..errors import BlissdataBlueskyError
@@ -26,6 +27,12 @@ _PIPELINE_COMMANDS = 20_000
 # blissdata loads a scan's document first and its state, later, with a second command. A state that comes with new
 # streams must not fall between the two: the reader would take the old document for the new one until the next state.
 _LOAD_SECONDS = 0.01
+
+
+# server states that end; anything else that Redis answers is about what it was given
+_MENDED_BY_WAITING = (OutOfMemoryError, ReadOnlyError, NoPermissionError)
+_MENDED_PREFIXES = ("OOM", "MISCONF", "NOREPLICAS", "BUSY", "LOADING", "MASTERDOWN", "NOAUTH", "TRYAGAIN", "UNKILLABLE")
+_MENDED_TEXTS = ("equal or smaller", "unknown command", "Function not found")
 
 
 class RunAbandonedError(BlissdataBlueskyError, RuntimeError):
@@ -61,6 +68,14 @@ class RunSender:
 
         Raises redis.RedisError when it is worth trying again later, RunAbandonedError when it is not.
         """
+        try:
+            self._send(client)
+        except redis.ResponseError as error:
+            if _may_be_mended(error):
+                raise
+            raise RunAbandonedError(f"Redis refuses it: {error}") from error
+
+    def _send(self, client: redis.Redis) -> None:
         while self._steps:
             if self._doubtful:
                 self._resume(client)
@@ -117,9 +132,11 @@ class RunSender:
             raise remaining
         if remaining == -1 or remaining > protocol.DELETED_TTL * 1000:
             return
-        # what the pipeline has just written would stay for ever
-        if keys := {step.key for step in steps if isinstance(step, RowsStep)}:
-            client.unlink(*keys, self._documents_key)
+        self._deleted(client, {step.key for step in steps if isinstance(step, RowsStep)})
+
+    def _deleted(self, client: redis.Redis, written: Iterable[str]) -> NoReturn:
+        # what has just been written would stay for ever, and blissdata knows nothing of the documents
+        client.unlink(*written, self._documents_key)
         raise RunAbandonedError(
             f"run {self._uid}: its scan {self._scan_key} has been deleted from Redis, or Redis has been emptied; "
             "publishing of this run stops and the journal is kept"
@@ -129,19 +146,21 @@ class RunSender:
         if step.creates:
             self._create(client, step)
             return
+        self._require_scan(client, client.pttl(self._scan_key))
         if step.seal:
             self._seal(client, step.seal)
         announced = step.state is not None and (self._state is None or step.state >= self._state)
         if announced:
             time.sleep(max(0.0, self._declared_at + _LOAD_SECONDS - time.monotonic()))
-        self._require_scan(client, client.pttl(self._scan_key))
         with client.pipeline(transaction=True) as pipe:
             pipe.execute_command("JSON.SET", self._scan_key, "$", step.model, "XX")
             if announced:
                 pipe.xadd(self._state_key, {"state": int(step.state)}, nomkstream=True)  # type: ignore[arg-type]
             if step.state == ScanState.CLOSED:
                 pipe.expire(self._documents_key, _DOCUMENTS_SECONDS)
-            pipe.execute()
+            saved, *_ = pipe.execute()
+        if saved is None:
+            self._deleted(client, step.seal)
         self._state = step.state if announced else self._state
         if step.state is None:
             self._declared_at = time.monotonic()
@@ -221,3 +240,9 @@ class RunSender:
                 f"run {self._uid}: stream {step.key} {happened} in Redis while row {step.entry.index} was to be "
                 "written; publishing of this run stops and the journal is kept"
             )
+
+
+def _may_be_mended(error: redis.ResponseError) -> bool:
+    text = str(error)
+    known = isinstance(error, _MENDED_BY_WAITING) or text.startswith(_MENDED_PREFIXES)
+    return known or any(part in text for part in _MENDED_TEXTS)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from .fetch import Span
 from .growing import GrowingArray
 from .layout import StoredColumn
 from .reader import ColumnReader
@@ -45,5 +44,5 @@ class IrregularValues:
             return self._rows.read(0, count)
 
     def _read(self, start: int, stop: int, count: int) -> list[Any]:
-        (values,) = self._reader.read([Span(self._column, start, stop)], count)
+        (values,) = self._reader.read([self._column], start, stop, count)
         return list(values)

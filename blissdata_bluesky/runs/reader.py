@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ..protocol import Rows
 from .cache import Block, ColumnCache, ColumnKey
 from .fetch import Span, fetch
+from .layout import StoredColumn
 from .link import RedisLink
 
 # as long as it may take to read a run of many million rows
@@ -27,49 +28,52 @@ class ColumnReader:
         self._owner = next(_owners)
         self._fetching = threading.Lock()
 
-    def read(self, spans: Sequence[Span], length: int) -> list[Rows]:
-        """The rows of each span; `length` is how many rows these columns have altogether.
+    def read(self, columns: Sequence[StoredColumn], start: int, stop: int, length: int) -> list[Rows]:
+        """Rows `start` to `stop` of each column; `length` is how many rows they have altogether.
 
         Columns too large for the cache are read as they are, only the entries that are needed.
         Raises what `fetch` raises.
         """
-        empty = {span: span.column.no_rows for span in spans if span.start >= span.stop}
-        large = [span for span in spans if span not in empty and self._is_large(span, length)]
-        small = [span for span in spans if span not in empty and span not in large]
-        found = empty | self._fetched(large) | (self._cached(small) or self._completed(small))
-        return [found[span] for span in spans]
+        if start >= stop:
+            return [column.no_rows for column in columns]
+        spans = [Span(column, start, stop) for column in columns]
+        is_large = [(column.row_bytes or 0) * length > self._cache.largest for column in columns]
+        large = iter(self._fetched([span for span, is_it in zip(spans, is_large, strict=True) if is_it]))
+        small = [span for span, is_it in zip(spans, is_large, strict=True) if not is_it]
+        kept = iter(self._cached(small) or self._completed(small))
+        return [next(large if is_it else kept) for is_it in is_large]
 
     def forget(self) -> None:
         """Drop what is cached."""
         self._cache.drop(self._owner)
 
-    def _is_large(self, span: Span, length: int) -> bool:
-        return (span.column.row_bytes or 0) * length > self._cache.largest
-
-    def _fetched(self, spans: Sequence[Span]) -> dict[Span, Rows]:
+    def _fetched(self, spans: Sequence[Span]) -> list[Rows]:
         pieces = fetch(self._link, spans, self._about)
-        return {span: Block(piece).read(span.start, span.stop) for span, piece in zip(spans, pieces, strict=True)}
+        return [Block(piece).read(span.start, span.stop) for span, piece in zip(spans, pieces, strict=True)]
 
-    def _cached(self, spans: Sequence[Span]) -> dict[Span, Rows]:
+    def _cached(self, spans: Sequence[Span]) -> list[Rows]:
         """The rows of all spans, or nothing when one of them is not cached."""
-        found: dict[Span, Rows] = {}
+        found: list[Rows] = []
         for span in spans:
             rows = self._cache.read(self._key(span), span.start, span.stop)
             if rows is None:
-                return {}
-            found[span] = rows
+                return []
+            found.append(rows)
         return found
 
-    def _completed(self, spans: Sequence[Span]) -> dict[Span, Rows]:
+    def _completed(self, spans: Sequence[Span]) -> list[Rows]:
         with self._link.turn(self._fetching, LONGEST_FETCH_SECONDS, self._about):
-            looks = {span: self._cache.look(self._key(span), span.start, span.stop) for span in spans}
-            lacking = {span: Span(span.column, look.start, look.stop) for span, look in looks.items() if not look.whole}
-            fetched = fetch(self._link, list(lacking.values()), self._about)
-            pieces = dict(zip(lacking, fetched, strict=True))
-            return {
-                span: self._cache.merge(self._key(span), look, pieces.get(span), span.start, span.stop)
-                for span, look in looks.items()
-            }
+            looks = [self._cache.look(self._key(span), span.start, span.stop) for span in spans]
+            lacking = [
+                Span(span.column, look.start, look.stop)
+                for span, look in zip(spans, looks, strict=True)
+                if not look.whole
+            ]
+            pieces = iter(fetch(self._link, lacking, self._about))
+            return [
+                self._cache.merge(self._key(span), look, None if look.whole else next(pieces), span.start, span.stop)
+                for span, look in zip(spans, looks, strict=True)
+            ]
 
     def _key(self, span: Span) -> ColumnKey:
         return self._owner, span.column.key

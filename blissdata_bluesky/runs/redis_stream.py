@@ -15,7 +15,6 @@ from ..protocol import Rows, scan_key
 from .cache import ColumnCache
 from .expected import expected_columns
 from .extent import Extent, ask_extent
-from .fetch import Span
 from .interface import Column, Document, Table
 from .irregular import IrregularValues
 from .layout import Layout, StoredColumn, declared_layout, irregular_column, no_rows, time_key
@@ -158,5 +157,4 @@ class RedisRunStream:
         return layout
 
     def _read(self, columns: Sequence[StoredColumn], start: int, stop: int) -> list[Rows]:
-        spans = [Span(column, start, stop) for column in columns]
-        return self._reader.read(spans, self._extent.rows)
+        return self._reader.read(columns, start, stop, self._extent.rows)

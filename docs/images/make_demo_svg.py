@@ -11,7 +11,9 @@ from typing import Self
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from blissdata_bluesky.demo import Board, show, table
+from blissdata_bluesky.demo.board import Board
+from blissdata_bluesky.demo.screen import table
+from blissdata_bluesky.demo.show import show
 
 TITLE = "blissdata-bluesky demo"
 PICTURE = Path(__file__).with_name("demo.svg")

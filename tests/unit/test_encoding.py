@@ -80,7 +80,9 @@ def same(one: Rows, other: Rows) -> bool:
 def test_blissdata_reads_what_we_write(case: tuple[Encoding, Rows], index: int) -> None:
     encoding, rows = case
     entries = encode(encoding, index, rows)
-    assert [entry.index for entry in entries] == [index + sum(e.length for e in entries[:i]) for i in range(len(entries))]
+    assert [entry.index for entry in entries] == [
+        index + sum(e.length for e in entries[:i]) for i in range(len(entries))
+    ]
     assert same(theirs(encoding).decode([EncodedBatch(e.payload, e.length) for e in entries]), rows)
 
 

@@ -96,13 +96,18 @@ def test_a_key_that_the_first_event_lacks_is_as_described() -> None:
 def test_memory_journal_and_page_give_the_same_column(data_key: dict[str, Any], scalar: Any) -> None:
     keys = descriptor(x={"shape": [], **data_key})
     event_page = page({"x": np.array([scalar])})
-    from_journal = [unpack_document(pack_document(*event(1, {"x": scalar}))), unpack_document(pack_document(*event_page))]
+    from_journal = [
+        unpack_document(pack_document(*event(1, {"x": scalar}))),
+        unpack_document(pack_document(*event_page)),
+    ]
     found = [operations([keys, document]) for document in from_journal]
     assert values(found[0], "x") == values(found[1], "x") == [scalar]
 
 
 def test_a_row_that_does_not_fit_is_filled_and_kept_beside_it(caplog: pytest.LogCaptureFixture) -> None:
-    given = operations([descriptor(x={"dtype": "integer", "shape": []}), *events({"x": v} for v in (1, 2.5, "a", None))])
+    given = operations(
+        [descriptor(x={"dtype": "integer", "shape": []}), *events({"x": v} for v in (1, 2.5, "a", None))]
+    )
     assert columns(given)["primary:x"] == [1, 0, 0, 0]
     assert values(given, "x") == [1, 2.5, "a", None]
     [record] = caplog.records
@@ -125,18 +130,20 @@ NUMBERS = (
     | st.complex_numbers()
 )
 ODD = st.none() | st.text() | st.binary() | st.datetimes() | st.dictionaries(st.text(), st.integers())
-ARRAYS = st.sampled_from([
-    np.array([1, 2], "<i8"),
-    np.array([1.5, math.nan]),
-    np.array([2**64 - 1, 1], "<u8"),
-    np.array([0.1, 1], "<f4"),
-    np.array([True, False]),
-    np.array([1 + 2j, complex(math.nan, 5)]),
-    np.array([[1, 2], [3, 4]], ">i2"),
-    np.zeros(0),
-    np.array(["a", "b"]),
-    np.array(1.5),
-])
+ARRAYS = st.sampled_from(
+    [
+        np.array([1, 2], "<i8"),
+        np.array([1.5, math.nan]),
+        np.array([2**64 - 1, 1], "<u8"),
+        np.array([0.1, 1], "<f4"),
+        np.array([True, False]),
+        np.array([1 + 2j, complex(math.nan, 5)]),
+        np.array([[1, 2], [3, 4]], ">i2"),
+        np.zeros(0),
+        np.array(["a", "b"]),
+        np.array(1.5),
+    ]
+)
 VALUES = NUMBERS | st.lists(NUMBERS, max_size=3) | st.lists(st.lists(NUMBERS, max_size=2), max_size=2) | ODD | ARRAYS
 DATA_KEYS = st.fixed_dictionaries(
     {
