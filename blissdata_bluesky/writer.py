@@ -15,9 +15,10 @@ from typing import Any, Self
 
 import platformdirs
 
+from .connection import redact
 from .errors import DocumentError, JournalError, RedisTargetError, RedisUnreachableError
 from .journal import Header, JournalDirectory, RunJournal
-from .publish import IdentityRule, Publisher, PublisherOptions, Routes, RunFeed, identity_from_start, redact
+from .publish import IdentityRule, Publisher, PublisherOptions, Routes, RunFeed, identity_from_start
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ import psutil
 import pytest
 from bluesky.run_engine import RunEngine
 
-from blissdata_bluesky.publish.database import connect, open_client
+from blissdata_bluesky.connection import open_client
+from blissdata_bluesky.publish.database import connect
 from blissdata_bluesky.publish.report import inspect
 from blissdata_bluesky.server import RedisServer
 from blissdata_bluesky.server.find import find_installation

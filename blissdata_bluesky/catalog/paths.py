@@ -50,10 +50,9 @@ def index_statements(dialect: str) -> list[str]:
         f"ON nodes (parent, {spelled(dialect, key)}, id)"
         for key in INDEXED
     ]
-    if dialect == "postgresql":
-        # the key's own index follows the database's collation, in which a prefix is no range
-        statements.append('CREATE INDEX IF NOT EXISTS ix_blissdata_uid ON nodes (parent, (key COLLATE "C"))')
-    return statements
+    # PostgreSQL would follow the database's collation, in which a prefix is no range
+    uid = '(key COLLATE "C")' if dialect == "postgresql" else "key"
+    return [*statements, f"CREATE INDEX IF NOT EXISTS ix_blissdata_uid ON nodes (parent, {uid})"]
 
 
 def spelled(dialect: str, key: str, table: str = "") -> str:

@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..connection import open_client, redact
 from ..errors import BlissdataBlueskyError
-from ..publish.database import open_client
 from ..publish.report import DatabaseReport, OpenScan, inspect
-from ..publish.urls import redact
 from .findings import Finding, Level, of_database, of_packages, versions
 
 SIGNS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.ERROR: "[red]error[/]"}

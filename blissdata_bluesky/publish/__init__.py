@@ -4,6 +4,5 @@ from ..mapping import IdentityRule, identity_from_start
 from .feed import RunFeed
 from .publisher import Publisher, PublisherOptions
 from .routes import Routes
-from .urls import redact
 
-__all__ = ["IdentityRule", "Publisher", "PublisherOptions", "Routes", "RunFeed", "identity_from_start", "redact"]
+__all__ = ["IdentityRule", "Publisher", "PublisherOptions", "Routes", "RunFeed", "identity_from_start"]

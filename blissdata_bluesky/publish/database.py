@@ -9,10 +9,9 @@ from typing import Any
 
 import redis
 from blissdata.redis_engine.store import DataStore
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationWrongNumberOfArgsError, NoPermissionError, OutOfMemoryError
-from redis.retry import Retry
 
+from ..connection import CONNECT_SECONDS, REPLY_SECONDS, open_client, redact, with_option
 from ..errors import (
     RedisDatabaseError,
     RedisModulesError,
@@ -21,10 +20,7 @@ from ..errors import (
     RedisUnreachableError,
 )
 from ..protocol import PROTOCOL_KEY, PROTOCOL_VERSION, scan_key, state_pk, stream_key
-from .urls import connection_pool, redact, with_option
 
-CONNECT_SECONDS = 3.0
-REPLY_SECONDS = 10.0
 # another process may be initialising the database just now, which takes it some 10 ms
 GRACE_SECONDS = 1.0
 # one command of each module: a user who may not list modules may ask for commands
@@ -45,25 +41,6 @@ def connect(url: str, *, write: bool = False, **options: Any) -> redis.Redis:
         client.close()
         raise
     return client
-
-
-def open_client(url: str, **options: Any) -> redis.Redis:
-    """Return a client for `url` that has not connected yet.
-
-    It speaks RESP2, whatever the URL says, and never repeats a command by itself: a pipeline whose reply was lost
-    may have been executed. Connecting is given up after 3 s, waiting for a reply after 10 s; `options` of
-    `redis.Redis` change that, and query parameters of the URL go before them.
-
-    Raises RedisURLError.
-    """
-    defaults: dict[str, Any] = {
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "socket_timeout": REPLY_SECONDS,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    pool = connection_pool(url, **(defaults | options))
-    pool.connection_kwargs["protocol"] = 2
-    return redis.Redis.from_pool(pool)
 
 
 def require_ready(client: redis.Redis, url: str, *, write: bool = False) -> None:

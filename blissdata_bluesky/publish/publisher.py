@@ -12,13 +12,13 @@ from typing import Any
 
 import redis
 
+from ..connection import open_client, redact
 from ..errors import RedisTargetError, RedisUnreachableError
 from ..mapping import IdentityRule
-from .database import open_client, require_ready
+from .database import require_ready
 from .feed import Batch, Intake, RunFeed
 from .run import RunPublisher
 from .sending import RunAbandonedError
-from .urls import redact
 
 logger = logging.getLogger(__name__)
 

@@ -11,14 +11,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ..errors import RedisURLError, RunUnavailableError
+from ..connection import CONNECT_SECONDS, REPLY_SECONDS, connection_pool
+from ..errors import RunUnavailableError
 from ..protocol import RawEntry
 
 Command: TypeAlias = tuple[str | int, ...]
 RawAnswer: TypeAlias = Sequence[tuple[bytes, list[bytes]]]
-
-CONNECT_SECONDS = 3.0
-REPLY_SECONDS = 10.0
 
 
 class RedisLink:
@@ -30,7 +28,7 @@ class RedisLink:
 
     def __init__(self, target: redis.Redis | str) -> None:
         """`target`: a URL, or a client, whose settings are taken over. Raises RedisURLError."""
-        pool = _pool(target) if isinstance(target, str) else target.connection_pool
+        pool = connection_pool(target) if isinstance(target, str) else target.connection_pool
         options: dict[str, Any] = {
             "socket_connect_timeout": CONNECT_SECONDS,
             "socket_timeout": REPLY_SECONDS,
@@ -92,14 +90,6 @@ class RedisLink:
     def close(self) -> None:
         """Close all connections; the next question opens new ones."""
         self._pool.disconnect()
-
-
-def _pool(url: str) -> redis.ConnectionPool:
-    try:
-        return redis.ConnectionPool.from_url(url)
-    except ValueError:
-        # the reason may quote the password
-        raise RedisURLError("the Redis URL cannot be parsed; write redis://[user:password@]host:port") from None
 
 
 def _settings(pool: redis.ConnectionPool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from ..connection import REPLY_SECONDS
 from ..errors import DamagedRunError, RunNotFoundError, StreamNotFoundError
 from ..protocol import (
     DELETED_TTL,
@@ -21,7 +22,7 @@ from ..protocol import (
 )
 from .cache import ColumnCache
 from .interface import Document
-from .link import REPLY_SECONDS, RedisLink, raw_entries
+from .link import RedisLink, raw_entries
 from .redis_stream import RedisRunStream
 from .replay import replay, stream_of
 

@@ -19,8 +19,9 @@ from typing import IO, Self
 
 import redis
 
+from ..connection import open_client
 from ..errors import RedisServerStartError
-from ..publish.database import connect, open_client
+from ..publish.database import connect
 from . import guard
 from .find import Installation, find_installation
 
@@ -105,7 +106,7 @@ class RedisServer:
             self._scratch = tempfile.mkdtemp(prefix="blissdata-redis-")
         directory = self._directory or Path(self._scratch)
         directory.mkdir(parents=True, exist_ok=True)
-        with open(directory / "server.log", "a+b") as log:
+        with (directory / "server.log").open("a+b") as log:
             try:
                 self._launch(self._command(installation, directory), log)
                 self._wait_until_ready()

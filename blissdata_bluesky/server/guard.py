@@ -25,26 +25,33 @@ def main(parent: int, scratch: str, command: list[str]) -> int:
 
 
 def _run(parent: int, command: list[str]) -> int:
-    wake = _signal_pipe()
+    told, wake = _signals()
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     try:
         sys.stdout.write(f"{server.pid}\n")
         sys.stdout.flush()
-        while os.getppid() == parent and not select.select([wake], [], [], POLL_SECONDS)[0]:
-            pass
+        # a server that was only stopped (SIGSTOP) wakes us as well
+        while os.getppid() == parent and not told and server.poll() is None:
+            if select.select([wake], [], [], POLL_SECONDS)[0]:
+                os.read(wake, 64)
     finally:
         _stop(server)
     return server.returncode
 
 
-def _signal_pipe() -> int:
-    """Return a descriptor that becomes readable when this process is told to end, or its child has ended."""
+def _signals() -> tuple[list[int], int]:
+    """Return a list that gets the signals by which this process is told to end, and a descriptor.
+
+    The descriptor becomes readable then, and when something happens to the child.
+    """
+    told: list[int] = []
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    return reading
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, _: told.append(signum))
+    return told, reading
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:

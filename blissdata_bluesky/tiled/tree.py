@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..catalog import Catalog
-from ..publish.database import open_client
+from ..connection import open_client
 from ..runs import RedisRuns
 from ..runs.link import RedisLink
 from .documents import register_documents

@@ -14,7 +14,7 @@ from blissdata import DataStore, Scan, ScanState
 from bluesky.run_engine import RunEngine
 from ophyd import Signal
 
-from blissdata_bluesky.publish.database import open_client
+from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.writer import BlissdataWriter
 
 from .blissdata_runs import Beamline, wait_for_prepared, wait_until_blocked

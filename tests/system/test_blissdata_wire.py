@@ -13,7 +13,7 @@ import redis
 from blissdata import DataStore, ScanState
 from blissdata.streams.default import Stream
 
-from blissdata_bluesky.publish.database import open_client
+from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.writer import BlissdataWriter
 
 from .tiled_runs import Document, Run, publish

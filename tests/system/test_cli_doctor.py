@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 import blissdata_bluesky
 from blissdata_bluesky.cli import app
+from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.errors import RedisServerStartError
-from blissdata_bluesky.publish.database import connect, open_client
+from blissdata_bluesky.publish.database import connect
 from blissdata_bluesky.server import RedisServer
 
 IDENTITY = {"name": "count", "number": 7, "data_policy": "no_policy", "session": "s", "dataset": "some-uid"}

@@ -16,6 +16,7 @@ import pytest
 import redis
 from blissdata.redis_engine.store import DataStore
 
+from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.errors import (
     RedisDatabaseError,
     RedisModulesError,
@@ -23,7 +24,7 @@ from blissdata_bluesky.errors import (
     RedisTargetError,
     RedisUnreachableError,
 )
-from blissdata_bluesky.publish.database import connect, data_store, open_client
+from blissdata_bluesky.publish.database import connect, data_store
 from blissdata_bluesky.publish.report import inspect
 from blissdata_bluesky.server import RedisServer
 from blissdata_bluesky.server.find import find_installation

@@ -18,8 +18,9 @@ import pytest
 import redis
 from blissdata.redis_engine.store import DataStore
 
+from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.errors import RedisModulesError, RedisServerStartError
-from blissdata_bluesky.publish.database import connect, open_client
+from blissdata_bluesky.publish.database import connect
 from blissdata_bluesky.server import RedisServer, find, guard
 from blissdata_bluesky.server.find import find_installation
 

@@ -14,8 +14,8 @@ from blissdata.redis_engine.store import DataStore
 from tiled.client import from_uri
 from tiled.client.utils import ClientError
 
+from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.protocol import scan_key
-from blissdata_bluesky.publish.database import open_client
 from blissdata_bluesky.server import RedisServer
 from blissdata_bluesky.tiled import TiledServer
 from blissdata_bluesky.writer import BlissdataWriter

@@ -140,3 +140,19 @@ def test_values_that_do_not_fit(writer: BlissdataWriter, client: Any) -> None:
     assert events[2]["spectrum"] == [1, 2, 3]
     assert np.isnan(events[1]["number"])
     assert found.start["note"] is None
+
+
+def test_many_partitions(writer: BlissdataWriter, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blissdata_bluesky.tiled.table._PARTITION_BYTES", 1000)
+    run = Run(scan_id=1)
+    keys = ["integer", "text", "ragged"]
+    publish(writer, [run.start, run.describe(keys=keys), *(run.event(row(i, keys)) for i in range(21))])
+    table = started(client, run.uid)["primary"].base["internal"]
+    assert table.structure().npartitions == 21
+    assert table.read()["integer"].tolist() == list(range(21))
+    assert table.read_partition(20)["text"].tolist() == [row(20)["text"]]
+    publish(writer, [*(run.event(row(i, keys)) for i in range(21, 30)), run.stop()])
+    # a held client knows of so many partitions
+    assert table.read()["integer"].tolist() == list(range(21))
+    stopped(client, run.uid)
+    assert client[run.uid]["primary"].read().sizes["time"] == 30

@@ -1,14 +1,38 @@
-"""Redis URLs: what may be shown of one, and what is wrong with one."""
+"""From a Redis URL to a client: what may be shown of the URL, what is wrong with it, and with which limits we wait."""
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from ..errors import RedisURLError
+from .errors import RedisURLError
 
 HIDDEN = "..."
+CONNECT_SECONDS = 3.0
+REPLY_SECONDS = 10.0
+
+
+def open_client(url: str, **options: Any) -> redis.Redis:
+    """Return a client for `url` that has not connected yet.
+
+    It speaks RESP2, whatever the URL says, and never repeats a command by itself: a pipeline whose reply was lost
+    may have been executed. Connecting is given up after 3 s, waiting for a reply after 10 s; `options` of
+    `redis.Redis` change that, and query parameters of the URL go before them.
+
+    Raises RedisURLError.
+    """
+    defaults: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": REPLY_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    pool = connection_pool(url, **(defaults | options))
+    pool.connection_kwargs["protocol"] = 2
+    return redis.Redis.from_pool(pool)
 
 
 def redact(url: str) -> str:

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blissdata_bluesky.connection import open_client, redact, with_option
 from blissdata_bluesky.errors import RedisURLError
-from blissdata_bluesky.publish.database import open_client
-from blissdata_bluesky.publish.urls import redact, with_option
 
 
 @pytest.mark.parametrize(
