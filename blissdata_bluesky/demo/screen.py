@@ -127,30 +127,29 @@ def summary(board: Board) -> ConsoleRenderable:
     return Text(text, style="green")
 
 
-def welcome(browse: str, tiled: str, redis: str) -> str:
+def welcome(browse: str, tiled: str, redis: str) -> Text:
     """How to go on, while the servers run."""
-    return f"""
+    text = Text(f"""
 The servers go on. Browse the runs at
   {browse}
-
 In a notebook, with Tiled
   from tiled.client import from_uri
   client = from_uri("{tiled}")
-  client[-1]["primary"].read()                # xarray; client[2] is the grid scan
+  client[-1]["primary"].read()          # xarray; client[2] is the grid scan
 or with blissdata
   from blissdata.redis_engine.store import DataStore
   store = DataStore("{redis}")
   scan = store.load_scan(store.get_last_scan()[1])
-  scan.streams["primary:camera"][:]           # numpy
+  scan.streams["primary:camera"][:]     # numpy
 Publish runs of your own
   from blissdata_bluesky import BlissdataWriter
   RE.subscribe(BlissdataWriter("{redis}"))
-Look into the server
+Look into the server, and read on
   blissdata-bluesky doctor --redis {redis}
-Read on
   https://bliss.gitlab-pages.esrf.fr/blissdata   https://blueskyproject.io/tiled
-
-Ctrl-C ends it."""
+Ctrl-C ends it.""")
+    text.highlight_regex(r"(?m)^\S.*$", "bold")
+    return text
 
 
 def _rows(run: RunOnBoard) -> Iterator[tuple[RenderableType, ...]]:

@@ -39,7 +39,7 @@ def show(console: Console, directory: Path, screen: Callable[[Console, Board], S
         ):
             step("readers", f"a blissdata client and a Tiled client, in process {reading.pid}")
             _measure(screen(console, board), writer, reading)
-        console.print("", summary(board), sep="\n")
+        console.print("", summary(board), sep="\n", soft_wrap=True)
         if not once:
             console.print(welcome(tiled.browse_url, tiled.url, redis.url), soft_wrap=True)
             with suppress(KeyboardInterrupt):

@@ -80,9 +80,9 @@ class Intake:
         packed, copy = pack_and_copy(name, document)
         # one lock for "written and queued", or the publisher might read from the file what then comes by the queue too
         with self._lock:
-            journaled = feed.journal is not None and feed.journal.append(packed)
             if feed.broken:
                 return False
+            journaled = feed.journal is not None and feed.journal.append(packed)
             if not feed.spilled and self.waiting_bytes + len(packed) <= self.limit:
                 self._bytes_in += len(packed)
                 feed.given += 1

@@ -13,7 +13,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError
 
 from .. import protocol
 from ..errors import BlissdataBlueskyError
-from ..protocol import DocumentEntry, ScanState, StreamEnd
+from ..protocol import DocumentEntry, RawEntry, ScanState, StreamEnd
 from .pipeline import execute
 from .steps import DocumentStep, RowsStep, SaveStep, Step
 
@@ -208,8 +208,9 @@ class RunSender:
         keys = list(dict.fromkeys(step.key for step in rows))
         commands: list[tuple[Any, ...]] = [("PTTL", self._scan_key)]
         commands += [("XREVRANGE", key, "+", "-", "COUNT", 1) for key in (*keys, self._documents_key, self._state_key)]
-        remaining, *lasts, document, state = execute(client, commands)
+        remaining, *replies = execute(client, commands)
         self._require_scan(client, remaining)
+        *lasts, document, state = map(_entries, replies)
         ends = {key: StreamEnd.from_last(last) for key, last in zip(keys, lasts, strict=True)}
         documents = int(document[0][0].split(b"-")[0]) + 1 if document else 0
         self._state = ScanState(int(state[0][1][b"state"])) if state else None
@@ -240,6 +241,13 @@ class RunSender:
                 f"run {self._uid}: stream {step.key} {happened} in Redis while row {step.entry.index} was to be "
                 "written; publishing of this run stops and the journal is kept"
             )
+
+
+def _entries(reply: Any) -> list[RawEntry]:
+    """An answer to XREVRANGE as redis-py gives it; `execute` leaves it as it came."""
+    if isinstance(reply, Exception):
+        raise reply
+    return [(identifier, dict(zip(fields[::2], fields[1::2], strict=True))) for identifier, fields in reply]
 
 
 def _may_be_mended(error: redis.ResponseError) -> bool:

@@ -24,6 +24,7 @@ from .tiled_runs import Run, eventually, publish, row, started, stopped
 
 
 def test_starts_and_stops_are_listed_soon(writer: BlissdataWriter, client: Any) -> None:
+    # about 0.2 s where there is nothing else to do
     run = Run(scan_id=1)
     began = time.monotonic()
     publish(writer, [run.start, run.describe()])
@@ -31,8 +32,8 @@ def test_starts_and_stops_are_listed_soon(writer: BlissdataWriter, client: Any) 
     listed = time.monotonic()
     publish(writer, [run.event(row(0)), run.stop()])
     stopped(client, run.uid)
-    assert listed - began < 1.0
-    assert time.monotonic() - listed < 1.0
+    assert listed - began < 3.0
+    assert time.monotonic() - listed < 3.0
 
 
 def test_runs_of_before_are_listed_in_order(writer: BlissdataWriter, redis_url: str) -> None:

@@ -24,6 +24,7 @@ from tiled.server.app import build_app, build_app_from_config
 from blissdata_bluesky.errors import RedisURLError
 from blissdata_bluesky.tiled import TiledServer
 from blissdata_bluesky.tiled import from_uri as tree_from_uri
+from blissdata_bluesky.tiled.server import TiledServerError
 from blissdata_bluesky.writer import BlissdataWriter
 
 from .tiled_runs import Run, eventually, publish, stopped
@@ -158,6 +159,11 @@ def test_server_on_a_thread(run: Run, redis_url: str) -> None:
         httpx.get(f"http://127.0.0.1:{port}/")
     with TiledServer(redis_url, port=port) as again:
         _check(from_uri(again.url), run)
+
+
+def test_a_port_that_is_taken(redis_url: str) -> None:
+    with TiledServer(redis_url) as server, pytest.raises(TiledServerError, match=str(server.port)):
+        TiledServer(redis_url, port=server.port)
 
 
 def test_what_cannot_be_served(redis_url: str) -> None:

@@ -18,6 +18,8 @@ from bluesky.run_engine import RunEngine, RunEngineInterrupted
 from bluesky.utils import FailedStatus
 from ophyd import Signal
 from ophyd.sim import SynAxis, SynGauss, SynSignal
+from ophyd_async.core import Array1D, init_devices, soft_signal_rw
+from ophyd_async.sim import SimMotor
 
 from blissdata_bluesky.protocol import documents_key
 from blissdata_bluesky.writer import BlissdataWriter
@@ -33,13 +35,21 @@ def signal(name: str, value: Callable[[], Any]) -> SynSignal:
     return SynSignal(func=value, name=name)
 
 
+class Ragged(SynSignal):
+    """Says that its length differs."""
+
+    def describe(self) -> dict[str, Any]:
+        """A shape that is not known."""
+        return {self.name: {**super().describe()[self.name], "shape": [None]}}
+
+
 COUNTER = iter(range(10**6))
 KINDS = [
     signal("integer", lambda: next(COUNTER)),
     signal("boolean", lambda: next(COUNTER) % 2 == 0),
     signal("text", lambda: f"n° {next(COUNTER)}"),
     signal("image", lambda: np.full((4, 3), next(COUNTER), "<u2")),
-    signal("ragged", lambda: list(range(next(COUNTER) % 4))),
+    Ragged(name="ragged", func=lambda: list(range(next(COUNTER) % 4))),
     signal("numpy_scalar", lambda: np.float32(next(COUNTER) / 3)),
     signal("texts", lambda: ["a", str(next(COUNTER))]),
 ]
@@ -88,6 +98,14 @@ def test_baseline_monitor_and_late_streams(
 
 def test_every_kind_of_value(RE: RunEngine, redis_url: str, writer: BlissdataWriter, collector: Collector) -> None:
     RE(bp.count(KINDS, num=7))
+    assert_published(redis_url, writer, collector)
+
+
+def test_async_devices(RE: RunEngine, redis_url: str, writer: BlissdataWriter, collector: Collector) -> None:
+    with init_devices(mock=True):
+        axis = SimMotor(name="axis", instant=True)
+    numbers = soft_signal_rw(Array1D[np.int32], np.arange(4, dtype=np.int32), name="numbers")
+    RE(bp.scan([numbers], axis, 0, 1, 4))
     assert_published(redis_url, writer, collector)
 
 
