@@ -75,3 +75,11 @@ class RowsTrimmedError(BlissdataBlueskyError, IndexError):
 
 class DamagedRunError(BlissdataBlueskyError, ValueError):
     """What is stored of a run does not fit the format that this version reads."""
+
+
+class ArchiveNotServedError(BlissdataBlueskyError, NotImplementedError):
+    """Only live runs are served by this version."""
+
+
+class TiledServerError(BlissdataBlueskyError, RuntimeError):
+    """The Tiled server did not start."""

@@ -3,8 +3,8 @@
 Numbers: columns of their dtype. Fixed shapes of at most 16 elements, and ragged ones: list columns. Larger fixed
 shapes, and complex numbers, for which tables have no type: array nodes. What is no number: a text column, in which
 strings stand as they are and every other value as JSON text; null: the event lacked the key. Arrays of strings: list
-columns of such texts. A value that a numeric column cannot hold stands in it as the fill of `RunStream.read`;
-`documents()` has the exact one.
+columns of such texts. A value that a numeric column cannot hold stands in it as NaN (`window` says how, for integers),
+in arrays as the fill of `RunStream.read`; `documents()` has the exact one.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..catalog import Catalog, Registration
 from ..errors import BlissdataBlueskyError, RunUnavailableError
 from ..runs import RedisRuns
-from ..runs.link import RedisLink
 from .watch import News, Watch
 
 logger = logging.getLogger(__name__)
@@ -25,9 +24,8 @@ class Follower:
     While Redis is away the list stays as it is; when it is back, the whole of it is looked at.
     """
 
-    def __init__(self, runs: RedisRuns, link: RedisLink, catalog: Catalog) -> None:
+    def __init__(self, runs: RedisRuns, catalog: Catalog) -> None:
         self._runs = runs
-        self._link = link
         self._catalog = catalog
         self._task: asyncio.Task[Any] | None = None
         self._away = False
@@ -37,7 +35,7 @@ class Follower:
         if self._task is not None:
             return
         self._task = asyncio.current_task()
-        watch = Watch(self._runs, self._link, await self._catalog.uids())
+        watch = Watch(self._runs, await self._catalog.uids())
         while True:
             await self._step(watch)
 

@@ -90,8 +90,8 @@ class StreamContainer(Container):
         identity = (self._run.uid, self._stream.name)
         # columns are settled by the first row: so rows come first
         rows = self._pins.rows(viewer.client, identity, viewer.route, self._stream.rows)
-        columns = self._stream.columns
         window = Window(self._stream, rows)
+        columns = window.columns
         found: dict[str, Any] = {}
         if only in (None, TABLE):
             found[TABLE] = TableNode(self.place, window, columns, (*identity, rows))

@@ -15,7 +15,7 @@ from tiled.media_type_registration import CompressionRegistry
 from tiled.server.app import build_app
 from tiled.server.settings import Settings, get_settings
 
-from ..errors import BlissdataBlueskyError
+from ..errors import TiledServerError
 from .tree import from_uri
 
 logger = logging.getLogger(__name__)
@@ -23,10 +23,6 @@ logger = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 _STOP_SECONDS = 3
 _START_SECONDS = 30.0
-
-
-class TiledServerError(BlissdataBlueskyError, RuntimeError):
-    """The Tiled server did not start."""
 
 
 class Served(uvicorn.Server):
@@ -106,7 +102,13 @@ class TiledServer:
         self._server = Served(app, LOOPBACK, port, self._announce)
         self._thread = threading.Thread(target=self._serve, name="tiled-server", daemon=True)
         self._thread.start()
-        if not self._started.wait(_START_SECONDS) or not self._server.started:
+        try:
+            self._started.wait(_START_SECONDS)
+        except BaseException:
+            # Ctrl-C while we wait
+            self.close()
+            raise
+        if not self._server.started:
             self.close()
             raise TiledServerError(f"Tiled did not start on port {port} of {LOOPBACK}: the log says why")
 

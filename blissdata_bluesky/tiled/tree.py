@@ -8,8 +8,8 @@ from typing import Any
 
 from ..catalog import Catalog
 from ..connection import open_client
+from ..errors import ArchiveNotServedError
 from ..runs import RedisRuns
-from ..runs.link import RedisLink
 from .documents import register_documents
 from .follower import Follower
 from .formats import register_formats
@@ -40,18 +40,18 @@ def from_uri(redis: str, archive: str | Path | None = None, catalog: str | Path 
             args:
               redis: redis://localhost:6379
 
-    Raises RedisURLError, NotImplementedError for `archive`.
+    Raises RedisURLError, ArchiveNotServedError.
     """
     if archive is not None:
-        raise NotImplementedError(
+        raise ArchiveNotServedError(
             "archive: this version of blissdata-bluesky serves the runs that are in Redis and no archived ones; "
             "leave `archive` out"
         )
     with open_client(redis) as client:
-        # both take over its settings, and connect when they need to
-        runs, link = RedisRuns(client), RedisLink(client)
+        # takes over its settings, and connects when it needs to
+        runs = RedisRuns(client)
     listed = Catalog(catalog, RunAdapters(runs))
-    follower = Follower(runs, link, listed)
+    follower = Follower(runs, listed)
     register_documents()
     register_formats()
 
@@ -60,7 +60,6 @@ def from_uri(redis: str, archive: str | Path | None = None, catalog: str | Path 
         await follower.stop()
         await listed.shutdown()
         runs.close()
-        link.close()
 
     tree: Any = listed.tree
     tree.startup_tasks = [listed.startup]

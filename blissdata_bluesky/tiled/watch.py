@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import BlissdataBlueskyError, RunNotFoundError, RunUnavailableError
-from ..protocol import DELETED_TTL, ScanState, scan_key, state_pk, stream_key
+from ..protocol import ScanState
 from ..runs import RedisRuns, Run
-from ..runs.link import Command, RedisLink, raw_entries
 
 logger = logging.getLogger(__name__)
 
 # the longest that a stop document waits until it is seen
 LOOK_MS = 200
 SWEEP_SECONDS = 1.0
-# A scan is in the history before its documents are there. Of the old ones, only the last can be so young.
-_DOCUMENTS_SECONDS = 5.0
-_MAY_BE_YOUNG = 8
-_ABOUT = "the list of runs"
 
 
 @dataclass
@@ -40,12 +35,10 @@ class Watch:
     `listed`: the runs that are on the list already, each with whether its stop document is.
     """
 
-    def __init__(self, runs: RedisRuns, link: RedisLink, listed: Mapping[str, bool]) -> None:
+    def __init__(self, runs: RedisRuns, listed: Mapping[str, bool]) -> None:
         self._runs = runs
-        self._link = link
         self._listed = dict(listed)
         self._since: str | None = None
-        self._unresolved: dict[str, float] = {}
         self._open: dict[str, Run] = {}
         self._swept = 0.0
 
@@ -56,7 +49,8 @@ class Watch:
         self._look_at_open(news)
         if time.monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = time.monotonic()
-            news.gone += self._gone(self._listed.keys() - self._open.keys())
+            states = self._runs.states(self._listed.keys() - self._open.keys())
+            news.gone += [uid for uid, state in states.items() if state is None]
         for uid in news.gone:
             self._listed.pop(uid, None)
             self._open.pop(uid, None)
@@ -67,42 +61,32 @@ class Watch:
         self._since = None
 
     def _look_at_history(self, news: News) -> None:
-        wait = None if self._since is None or self._unresolved else LOOK_MS
-        self._since, keys = self._runs.history(self._since, wait)
-        now = time.monotonic()
-        self._unresolved |= dict.fromkeys(keys, now) | dict.fromkeys(keys[-_MAY_BE_YOUNG:], now + _DOCUMENTS_SECONDS)
-        for run in self._resolved(now):
-            if not self._listed.get(run.uid, True) and run.stop is not None:
-                news.stopped.append(run)
-            news.started.append(run)
-            self._listed[run.uid] = run.stop is not None
-            if not run.closed:
-                self._open[run.uid] = run
-
-    def _resolved(self, now: float) -> list[Run]:
-        found: list[Run] = []
-        for key, deadline in list(self._unresolved.items()):
+        self._since, keys = self._runs.history(self._since, None if self._since is None else LOOK_MS)
+        for key in keys:
             try:
-                found.append(self._runs.get_by_key(key))
+                self._list(self._runs.get_by_key(key), news)
             except RunNotFoundError:
-                # not written by us, or deleted, or not here yet
-                if now < deadline:
-                    continue
+                # not written by us, or deleted
+                continue
             except RunUnavailableError:
                 raise
             except BlissdataBlueskyError as error:
-                logger.warning("left out of %s: %s", _ABOUT, error)
-            del self._unresolved[key]
-        return found
+                logger.warning("left out of the list of runs: %s", error)
+
+    def _list(self, run: Run, news: News) -> None:
+        if not self._listed.get(run.uid, True) and run.stop is not None:
+            news.stopped.append(run)
+        news.started.append(run)
+        self._listed[run.uid] = run.stop is not None
+        if not run.closed:
+            self._open[run.uid] = run
 
     def _look_at_open(self, news: News) -> None:
-        uids = list(self._open)
-        gone = self._gone(uids)
-        states: list[Command] = [("XREVRANGE", stream_key(state_pk(uid)), "+", "-", "COUNT", 1) for uid in uids]
-        for uid, answer in zip(uids, self._link.ask(states, _ABOUT), strict=True):
-            if uid not in gone and answer and int(raw_entries(answer)[0][1][b"state"]) == ScanState.CLOSED:
+        for uid, state in self._runs.states(self._open).items():
+            if state is None:
+                news.gone.append(uid)
+            elif state == ScanState.CLOSED:
                 self._close(self._open.pop(uid), news)
-        news.gone += gone
 
     def _close(self, run: Run, news: News) -> None:
         try:
@@ -113,8 +97,3 @@ class Watch:
         if run.stop is not None:
             self._listed[run.uid] = True
             news.stopped.append(run)
-
-    def _gone(self, uids: Iterable[str]) -> list[str]:
-        uids = list(uids)
-        lifetimes = self._link.ask([("TTL", scan_key(uid)) for uid in uids], _ABOUT)
-        return [uid for uid, ttl in zip(uids, lifetimes, strict=True) if ttl == -2 or 0 <= ttl <= DELETED_TTL]

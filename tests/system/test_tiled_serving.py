@@ -21,10 +21,9 @@ from tiled.client import from_context, from_uri
 from tiled.client.context import Context
 from tiled.server.app import build_app, build_app_from_config
 
-from blissdata_bluesky.errors import RedisURLError
+from blissdata_bluesky.errors import RedisURLError, TiledServerError
 from blissdata_bluesky.tiled import TiledServer
 from blissdata_bluesky.tiled import from_uri as tree_from_uri
-from blissdata_bluesky.tiled.server import TiledServerError
 from blissdata_bluesky.writer import BlissdataWriter
 
 from .tiled_runs import Run, eventually, publish, stopped

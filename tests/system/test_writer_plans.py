@@ -185,6 +185,7 @@ def test_a_later_subscriber_may_change_documents(
 
     RE.subscribe(vandal)
     RE(bp.count([DETECTOR, *KINDS], num=5))
+    RE(bp.count([DETECTOR], num=20))
     assert_published(redis_url, writer, collector)
 
 
