@@ -7,7 +7,6 @@ import datetime
 from collections import deque
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from enum import IntEnum
 from pathlib import PurePath
 from typing import Any
@@ -64,9 +63,11 @@ def pack_document(name: str, document: Mapping[str, Any]) -> bytes:
 def pack_and_copy(name: str, document: Mapping[str, Any]) -> tuple[bytes, dict[str, Any] | None]:
     """The packed document, and a copy where that is cheaper than unpacking: of an event that holds scalars only."""
     if name == "event" and (types := _value_types(document)) <= _SCALAR_TYPES:
-        with suppress(*_REFUSED):
+        try:
             packed = ormsgpack.packb((name, document), default=_extend, option=_SCALARS)
-            return packed, _copy(document) if types <= _COPIED_TYPES else None
+        except _REFUSED:
+            return pack((name, document)), None
+        return packed, _copy(document) if types <= _COPIED_TYPES else None
     return pack((name, _with_arrays(document) if name == "event_page" else document)), None
 
 
@@ -95,8 +96,8 @@ def unpack(data: bytes) -> Any:
 def _value_types(event: Mapping[str, Any]) -> set[type]:
     """The types of what becomes a row of an event; `object` stands for what cannot become one."""
     try:
-        types = {*map(type, event["data"].values()), *map(type, event["timestamps"].values())}
-        return types | {type(event["seq_num"]), type(event["time"])}
+        numbers = (event["seq_num"], event["time"])
+        return {*map(type, event["data"].values()), *map(type, event["timestamps"].values()), *map(type, numbers)}
     except (KeyError, AttributeError):
         return {object}
 

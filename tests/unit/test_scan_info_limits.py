@@ -37,7 +37,7 @@ def last_info(keys: dict[str, Any], **start: Any) -> Any:
     [
         ({"x": NUMBER}, {}, []),
         ({"x": NUMBER}, {"much": "x" * 5_000_000}, ["start"]),
-        ({"x": NUMBER}, {name: "x" * 2_000_000 for name in ("plan_name", "operator", "beamline_id")}, ["start"]),
+        ({"x": NUMBER}, dict.fromkeys(("plan_name", "operator", "beamline_id"), "x" * 2000000), ["start"]),
         (WIDE, {"much": "x" * 5_000_000}, ["start"]),
         ({name + "x" * 50: key for name, key in WIDE.items()}, {}, ["start", "channels"]),
         ({f"{n:05}" + "x" * 500: NUMBER for n in range(3000)}, {}, ["start", "channels", "devices"]),
