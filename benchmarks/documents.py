@@ -70,19 +70,7 @@ def image_run(events: int) -> Documents:
     yield "start", start
     yield "descriptor", descriptor
     for number in range(1, events + 1):
-        now = time.time()
-        yield (
-            "event",
-            {
-                "uid": f"{number:036d}",
-                "descriptor": descriptor["uid"],
-                "seq_num": number,
-                "time": now,
-                "data": {"camera": frames[number % 8]},
-                "timestamps": {"camera": now},
-                "filled": {},
-            },
-        )
+        yield _event(descriptor, number, time.time(), {"camera": frames[number % 8]})
     yield "stop", stop(start)
 
 
@@ -96,6 +84,19 @@ def stop(start: dict[str, Any]) -> dict[str, Any]:
         "num_events": {},
         "reason": "",
     }
+
+
+def _event(descriptor: dict[str, Any], number: int, now: float, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    document = {
+        "uid": f"{number:036d}",
+        "descriptor": descriptor["uid"],
+        "seq_num": number,
+        "time": now,
+        "data": data,
+        "timestamps": dict.fromkeys(data, now),
+        "filled": {},
+    }
+    return "event", document
 
 
 def _begin(keys: int) -> tuple[list[str], dict[str, Any], dict[str, Any]]:

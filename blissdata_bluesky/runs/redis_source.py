@@ -78,22 +78,26 @@ class RedisRuns:
             for uid, ttl, answer in zip(uids, lifetimes, states, strict=True)
         }
 
-    def history(self, since: str | None = None, block_ms: int | None = None) -> tuple[str, list[str]]:
+    def history(
+        self, since: str | None = None, block_ms: int | None = None, watched: Iterable[str] = ()
+    ) -> tuple[str, list[str]]:
         """Keys of the scans that were created after the timetag `since`, and the timetag to go on with.
 
         None: from the oldest that Redis remembers (it keeps 2048). With `block_ms` it waits that long, but not longer
-        than half of the socket's time-out (5 s by default), for one to come. Scans that are gone or are not ours are
-        among them: `get_by_key` tells.
+        than half of the socket's time-out (5 s by default), for one to come, or for the state of one of the `watched`
+        runs to change meanwhile. Scans that are gone or are not ours are among them: `get_by_key` tells.
 
         Raises RunUnavailableError.
         """
         since = since or _FIRST_TIMETAG
-        question: Command = ("XREAD", "STREAMS", HISTORY_KEY, since)
+        states = [stream_key(state_pk(uid)) for uid in watched]
+        question: Command = ("XREAD", "STREAMS", HISTORY_KEY, *states, since, *["$"] * len(states))
         if block_ms is not None:
             wait = min(max(1, block_ms), int(1000 * self._link.longest_block))
             question = ("XREAD", "BLOCK", wait, *question[1:])
         (answer,) = self._link.ask([question], "the history of scans")
-        entries: list[Any] = raw_entries(answer[0][1]) if answer else []
+        found = dict(answer or ())
+        entries: list[Any] = raw_entries(found.get(HISTORY_KEY.encode(), ()))
         timetag = entries[-1][0].decode() if entries else since
         return timetag, [fields[b"key"].decode() for _, fields in entries]
 

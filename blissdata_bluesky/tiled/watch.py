@@ -61,7 +61,7 @@ class Watch:
         self._since = None
 
     def _look_at_history(self, news: News) -> None:
-        self._since, keys = self._runs.history(self._since, None if self._since is None else LOOK_MS)
+        self._since, keys = self._runs.history(self._since, None if self._since is None else LOOK_MS, self._open)
         for key in keys:
             try:
                 self._list(self._runs.get_by_key(key), news)

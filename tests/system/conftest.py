@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
+from blissdata_bluesky.runs import RedisRuns
 from blissdata_bluesky.writer import BlissdataWriter
 
 
@@ -16,6 +18,18 @@ def writer(redis_url: str, tmp_path: Path) -> Iterator[BlissdataWriter]:
     """A writer with a journal of its own."""
     with BlissdataWriter(redis_url, journal=tmp_path / "journal") as writer:
         yield writer
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        yield client
+
+
+@pytest.fixture
+def runs(redis_url: str) -> Iterator[RedisRuns]:
+    with RedisRuns(redis_url) as runs:
+        yield runs
 
 
 @pytest.fixture

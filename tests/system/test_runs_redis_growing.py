@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,20 +19,8 @@ from .emitted import KINDS, NUMBER, EmittedRun, give, give_one_by_one, scalar_ev
 from .run_contract import assert_same, assert_same_documents
 
 
-@pytest.fixture
-def runs(redis_url: str) -> Iterator[RedisRuns]:
-    with RedisRuns(redis_url) as runs:
-        yield runs
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, protocol=2) as client:
-        yield client
-
-
-def sent_bytes(client: redis.Redis) -> int:
-    return client.info("stats")["total_net_output_bytes"]
+def sent_bytes(redis_client: redis.Redis) -> int:
+    return redis_client.info("stats")["total_net_output_bytes"]
 
 
 def test_rows_come_without_a_refresh(runs: RedisRuns, writer: BlissdataWriter) -> None:
@@ -83,29 +70,31 @@ def test_a_run_that_is_still_created_is_shown(runs: RedisRuns, writer: Blissdata
     assert runs.states([emitted.uid]) == {emitted.uid: ScanState.CLOSED}
 
 
-def test_only_what_is_new_is_fetched(runs: RedisRuns, writer: BlissdataWriter, client: redis.Redis) -> None:
+def test_only_what_is_new_is_fetched(runs: RedisRuns, writer: BlissdataWriter, redis_client: redis.Redis) -> None:
     emitted = scalar_run(5000)
     give(writer, emitted.documents)
     stream = runs.get(emitted.uid).streams["primary"]
-    before = sent_bytes(client)
+    before = sent_bytes(redis_client)
     assert len(stream.table()) == 5000
-    cold = sent_bytes(client) - before
+    cold = sent_bytes(redis_client) - before
     assert cold > 5000 * 8 * 6
 
     give(writer, scalar_events(emitted, [5000]))
-    before = sent_bytes(client)
+    before = sent_bytes(redis_client)
     assert len(stream.table()) == 5001
-    assert sent_bytes(client) - before < cold / 10
+    assert sent_bytes(redis_client) - before < cold / 10
     give(writer, emitted.stop())
 
 
-def test_a_sealed_run_is_read_without_redis(runs: RedisRuns, writer: BlissdataWriter, client: redis.Redis) -> None:
+def test_a_sealed_run_is_read_without_redis(
+    runs: RedisRuns, writer: BlissdataWriter, redis_client: redis.Redis
+) -> None:
     emitted = scalar_run(50)
     emitted.stop()
     give(writer, emitted.documents)
     stream = runs.get(emitted.uid).streams["primary"]
     stream.table()
-    client.flushall()
+    redis_client.flushall()
     assert stream.rows() == 50
     assert stream.read("integer", 10, 20).tolist() == list(range(10, 20))
     assert len(stream.table()) == 50
@@ -126,7 +115,7 @@ def test_irregular_values_of_a_growing_run(runs: RedisRuns, writer: BlissdataWri
     give(writer, emitted.stop())
 
 
-def test_a_large_column_is_not_kept(redis_url: str, writer: BlissdataWriter, client: redis.Redis) -> None:
+def test_a_large_column_is_not_kept(redis_url: str, writer: BlissdataWriter, redis_client: redis.Redis) -> None:
     emitted = EmittedRun()
     emitted.describe(data_keys={"image": {"dtype": "array", "dtype_numpy": "<u2", "shape": [64, 64]}, "number": NUMBER})
     for row in range(40):
@@ -136,11 +125,11 @@ def test_a_large_column_is_not_kept(redis_url: str, writer: BlissdataWriter, cli
     with RedisRuns(redis_url, cache_bytes=200_000) as runs:
         stream = runs.get(emitted.uid).streams["primary"]
         assert stream.rows() == 40
-        before = sent_bytes(client)
+        before = sent_bytes(redis_client)
         image = stream.read("image", 17, 18)
         assert image.shape == (1, 64, 64)
         assert (image == 17).all()
-        assert sent_bytes(client) - before < 4 * 64 * 64 * 2
+        assert sent_bytes(redis_client) - before < 4 * 64 * 64 * 2
         assert runs._cache.nbytes == 0
         table = stream.table()
         assert (table.data["image"][:, 5, 5] == np.arange(40)).all()
@@ -183,19 +172,19 @@ def test_readers_at_once_see_whole_rows_that_never_shrink(runs: RedisRuns, write
     assert stream.rows() == 300
 
 
-def test_readers_at_once_fetch_once(runs: RedisRuns, writer: BlissdataWriter, client: redis.Redis) -> None:
+def test_readers_at_once_fetch_once(runs: RedisRuns, writer: BlissdataWriter, redis_client: redis.Redis) -> None:
     emitted = scalar_run(3000)
     emitted.stop()
     give(writer, emitted.documents)
     stream = runs.get(emitted.uid).streams["primary"]
     assert stream.rows() == 3000
-    before = sent_bytes(client)
+    before = sent_bytes(redis_client)
     readers = [threading.Thread(target=stream.table) for _ in range(8)]
     for reader in readers:
         reader.start()
     for reader in readers:
         reader.join()
-    assert sent_bytes(client) - before < 2 * 3000 * 8 * 6
+    assert sent_bytes(redis_client) - before < 2 * 3000 * 8 * 6
 
 
 def test_only_so_many_runs_are_kept(runs: RedisRuns, writer: BlissdataWriter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +252,7 @@ def test_any_client_will_do(redis_url: str, writer: BlissdataWriter, options: di
     emitted = scalar_run(3)
     emitted.stop()
     give(writer, emitted.documents)
-    with redis.Redis.from_url(redis_url, **options) as client, RedisRuns(client) as runs:
+    with redis.Redis.from_url(redis_url, **options) as redis_client, RedisRuns(redis_client) as runs:
         assert_same_documents(runs.get(emitted.uid).documents(), emitted.documents)
 
 
@@ -273,12 +262,12 @@ def test_a_url_that_is_none() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_run_of_one_row_entries(runs: RedisRuns, writer: BlissdataWriter, client: redis.Redis) -> None:
+def test_a_run_of_one_row_entries(runs: RedisRuns, writer: BlissdataWriter, redis_client: redis.Redis) -> None:
     emitted = scalar_run(30)
     emitted.stop()
     give_one_by_one(writer, emitted.documents)
     key = protocol.stream_key(protocol.stream_pk(emitted.uid, "primary:number"))
-    assert client.xlen(key) == 31
+    assert redis_client.xlen(key) == 31
     stream = runs.get(emitted.uid).streams["primary"]
     assert stream.read("integer", 7, 20).tolist() == list(range(7, 20))
     assert stream.read("integer").tolist() == list(range(30))

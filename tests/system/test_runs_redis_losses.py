@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,6 @@ from .emitted import EmittedRun, give, give_one_by_one, scalar_events, scalar_ru
 
 
 @pytest.fixture
-def runs(redis_url: str) -> Iterator[RedisRuns]:
-    with RedisRuns(redis_url) as runs:
-        yield runs
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, protocol=2) as client:
-        yield client
-
-
-@pytest.fixture
 def emitted(writer: BlissdataWriter) -> EmittedRun:
     """A finished run of 20 rows, one row an entry."""
     run = scalar_run(20)
@@ -45,17 +32,19 @@ def column_key(uid: str, name: str) -> str:
     return protocol.stream_key(protocol.stream_pk(uid, name))
 
 
-def trim(client: redis.Redis, uid: str, name: str, first: int) -> None:
-    client.xtrim(column_key(uid, name), minid=f"{first}-0", approximate=False)
+def trim(redis_client: redis.Redis, uid: str, name: str, first: int) -> None:
+    redis_client.xtrim(column_key(uid, name), minid=f"{first}-0", approximate=False)
 
 
-def emptied(client: redis.Redis, url: str) -> None:
-    client.flushall()
+def emptied(redis_client: redis.Redis, url: str) -> None:
+    redis_client.flushall()
     connect(url).close()
 
 
-def test_trimmed_rows_are_an_error_and_never_shift(runs: RedisRuns, client: redis.Redis, emitted: EmittedRun) -> None:
-    trim(client, emitted.uid, "primary:integer", 8)
+def test_trimmed_rows_are_an_error_and_never_shift(
+    runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun
+) -> None:
+    trim(redis_client, emitted.uid, "primary:integer", 8)
     stream = runs.get(emitted.uid).streams["primary"]
     assert stream.rows() == 20
     with pytest.raises(RowsTrimmedError, match="primary:integer.*row 0 .*first that is left is 8"):
@@ -71,17 +60,19 @@ def test_trimmed_rows_are_an_error_and_never_shift(runs: RedisRuns, client: redi
         list(runs.get(emitted.uid).documents())
 
 
-def test_trimmed_rows_that_are_cached_are_still_read(runs: RedisRuns, client: redis.Redis, emitted: EmittedRun) -> None:
+def test_trimmed_rows_that_are_cached_are_still_read(
+    runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun
+) -> None:
     stream = runs.get(emitted.uid).streams["primary"]
     assert stream.read("integer", 0, 10).tolist() == list(range(10))
-    trim(client, emitted.uid, "primary:integer", 8)
+    trim(redis_client, emitted.uid, "primary:integer", 8)
     assert stream.read("integer").tolist() == list(range(20))
 
 
-def test_a_gap_behind_what_is_cached(runs: RedisRuns, client: redis.Redis, emitted: EmittedRun) -> None:
+def test_a_gap_behind_what_is_cached(runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun) -> None:
     stream = runs.get(emitted.uid).streams["primary"]
     stream.read("integer", 0, 5)
-    trim(client, emitted.uid, "primary:integer", 8)
+    trim(redis_client, emitted.uid, "primary:integer", 8)
     assert stream.read("integer", 2, 5).tolist() == [2, 3, 4]
     with pytest.raises(RowsTrimmedError, match="row 5 "):
         stream.read("integer")
@@ -89,16 +80,16 @@ def test_a_gap_behind_what_is_cached(runs: RedisRuns, client: redis.Redis, emitt
     assert stream.read("integer", 2, 5).tolist() == [2, 3, 4]
 
 
-def test_a_column_trimmed_to_its_seal(runs: RedisRuns, client: redis.Redis, emitted: EmittedRun) -> None:
-    trim(client, emitted.uid, "primary:integer", 20)
+def test_a_column_trimmed_to_its_seal(runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun) -> None:
+    trim(redis_client, emitted.uid, "primary:integer", 20)
     stream = runs.get(emitted.uid).streams["primary"]
     assert stream.rows() == 20
     with pytest.raises(RowsTrimmedError, match="none is left"):
         stream.read("integer", 19)
 
 
-def test_an_entry_that_lost_its_neighbour(runs: RedisRuns, client: redis.Redis, emitted: EmittedRun) -> None:
-    client.xdel(column_key(emitted.uid, "primary:integer"), "5-1")
+def test_an_entry_that_lost_its_neighbour(runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun) -> None:
+    redis_client.xdel(column_key(emitted.uid, "primary:integer"), "5-1")
     stream = runs.get(emitted.uid).streams["primary"]
     with pytest.raises(RunUnavailableError, match="row 5 is not in Redis"):
         stream.read("integer")
@@ -106,11 +97,11 @@ def test_an_entry_that_lost_its_neighbour(runs: RedisRuns, client: redis.Redis, 
 
 
 def test_a_run_that_blissdata_deleted(
-    redis_url: str, runs: RedisRuns, client: redis.Redis, emitted: EmittedRun
+    redis_url: str, runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun
 ) -> None:
     run = runs.get(emitted.uid)
     data_store(redis_url).delete_scan(protocol.scan_key(emitted.uid))
-    assert client.ttl(protocol.scan_key(emitted.uid)) > 0
+    assert redis_client.ttl(protocol.scan_key(emitted.uid)) > 0
     with pytest.raises(RunNotFoundError, match=emitted.uid):
         run.refresh()
     with pytest.raises(RunNotFoundError, match="deleted"):
@@ -120,15 +111,17 @@ def test_a_run_that_blissdata_deleted(
     assert runs.states([emitted.uid]) == {emitted.uid: None}
 
 
-def test_a_run_that_will_expire_is_still_there(runs: RedisRuns, client: redis.Redis, emitted: EmittedRun) -> None:
-    client.expire(protocol.scan_key(emitted.uid), protocol.DELETED_TTL + 60)
+def test_a_run_that_will_expire_is_still_there(runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun) -> None:
+    redis_client.expire(protocol.scan_key(emitted.uid), protocol.DELETED_TTL + 60)
     assert runs.get(emitted.uid).streams["primary"].rows() == 20
 
 
-def test_a_run_of_an_emptied_redis(redis_url: str, runs: RedisRuns, client: redis.Redis, emitted: EmittedRun) -> None:
+def test_a_run_of_an_emptied_redis(
+    redis_url: str, runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun
+) -> None:
     run = runs.get(emitted.uid)
     run.streams["primary"].table()
-    emptied(client, redis_url)
+    emptied(redis_client, redis_url)
     with pytest.raises(RunNotFoundError):
         run.refresh()
     with pytest.raises(RunNotFoundError):
@@ -137,10 +130,10 @@ def test_a_run_of_an_emptied_redis(redis_url: str, runs: RedisRuns, client: redi
 
 
 def test_another_run_with_the_same_uid(
-    redis_url: str, runs: RedisRuns, client: redis.Redis, emitted: EmittedRun, tmp_path: Path
+    redis_url: str, runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun, tmp_path: Path
 ) -> None:
     runs.get(emitted.uid).streams["primary"].table()
-    emptied(client, redis_url)
+    emptied(redis_client, redis_url)
     other = EmittedRun(emitted.uid)
     other.describe()
     other.events(range(3))
@@ -157,7 +150,7 @@ def test_another_run_with_the_same_uid(
 def test_a_growing_run_that_is_published_again(
     redis_url: str,
     runs: RedisRuns,
-    client: redis.Redis,
+    redis_client: redis.Redis,
     writer: BlissdataWriter,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -166,7 +159,7 @@ def test_a_growing_run_that_is_published_again(
     give(writer, emitted.documents)
     stream = runs.get(emitted.uid).streams["primary"]
     stream.table()
-    emptied(client, redis_url)
+    emptied(redis_client, redis_url)
     with BlissdataWriter(redis_url, journal=tmp_path / "other") as second:
         give(second, emitted.documents[:6])
         with caplog.at_level(logging.WARNING):
@@ -194,17 +187,17 @@ def test_a_scan_of_somebody_else(redis_url: str, runs: RedisRuns) -> None:
         runs.get_by_key(key)
 
 
-def test_a_scan_without_its_documents(runs: RedisRuns, client: redis.Redis, emitted: EmittedRun) -> None:
-    client.delete(protocol.documents_key(emitted.uid))
+def test_a_scan_without_its_documents(runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun) -> None:
+    redis_client.delete(protocol.documents_key(emitted.uid))
     with pytest.raises(RunNotFoundError, match="no Bluesky documents"):
         runs.get(emitted.uid)
 
 
-def test_documents_of_a_newer_format(runs: RedisRuns, client: redis.Redis, emitted: EmittedRun) -> None:
+def test_documents_of_a_newer_format(runs: RedisRuns, redis_client: redis.Redis, emitted: EmittedRun) -> None:
     key = protocol.documents_key(emitted.uid)
-    _, fields = client.xrange(key, count=1)[0]
-    client.delete(key)
-    client.xadd(key, fields | {b"format": b"99"}, id="0-1")
+    _, fields = redis_client.xrange(key, count=1)[0]
+    redis_client.delete(key)
+    redis_client.xadd(key, fields | {b"format": b"99"}, id="0-1")
     with pytest.raises(DamagedRunError, match="newer"):
         runs.get(emitted.uid)
 
@@ -229,14 +222,14 @@ def test_a_redis_that_stops_and_comes_back(tmp_path: Path) -> None:
         assert runs.get(emitted.uid) is run
 
 
-def test_a_redis_that_hangs(redis_url: str, client: redis.Redis, emitted: EmittedRun) -> None:
+def test_a_redis_that_hangs(redis_url: str, redis_client: redis.Redis, emitted: EmittedRun) -> None:
     with RedisRuns(redis_url + "?socket_timeout=0.3") as runs:
         stream = runs.get(emitted.uid).streams["primary"]
         assert stream.rows() == 20
-        client.client_pause(800)
+        redis_client.client_pause(800)
         began = time.monotonic()
         with pytest.raises(RunUnavailableError, match="'primary'"):
             stream.read("integer")
         assert time.monotonic() - began < 0.7
-        client.ping()
+        redis_client.ping()
         assert stream.read("integer").tolist() == list(range(20))

@@ -9,7 +9,6 @@ from typing import Any
 
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
-import pytest
 from blissdata import DataStore, Scan, ScanState
 from bluesky.run_engine import RunEngine
 from ophyd import Signal
@@ -18,17 +17,6 @@ from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.writer import BlissdataWriter
 
 from .blissdata_runs import Beamline, wait_for_prepared, wait_until_blocked
-
-
-@pytest.fixture
-def writer(any_redis_url: str, tmp_path: Path) -> Iterator[BlissdataWriter]:
-    with BlissdataWriter(any_redis_url, journal=tmp_path) as writer:
-        yield writer
-
-
-@pytest.fixture
-def data_store(any_redis_url: str) -> DataStore:
-    return DataStore(any_redis_url)
 
 
 def last_scan(writer: BlissdataWriter, data_store: DataStore) -> Scan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from blissdata.streams.default import Stream
 from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.writer import BlissdataWriter
 
-from .tiled_runs import Document, Run, publish
+from ..tiled_runs import Document, Run, publish
 
 # data key → what blissdata's make_definition is given for it, and the rows of two events and of a page of three
 COLUMNS: dict[str, tuple[Any, Any, list[Any]]] = {
@@ -40,12 +39,6 @@ class Stage(NamedTuple):
     document: dict[str, Any]
     states: list[dict[bytes, bytes]]
     entries: dict[str, list[tuple[bytes, dict[bytes, bytes]]]]
-
-
-@pytest.fixture
-def writer(any_redis_url: str, tmp_path: Path) -> Iterator[BlissdataWriter]:
-    with BlissdataWriter(any_redis_url, journal=tmp_path) as writer:
-        yield writer
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import bluesky.plan_stubs as bps
@@ -72,12 +71,6 @@ PLANS: dict[str, Plan] = {
     "wide": lambda beamline: bp.count([Wide(name="wide")], 2),
     "empty": lambda beamline: bpp.run_wrapper(bps.null()),
 }
-
-
-@pytest.fixture
-def writer(any_redis_url: str, tmp_path: Path) -> Iterator[BlissdataWriter]:
-    with BlissdataWriter(any_redis_url, journal=tmp_path) as writer:
-        yield writer
 
 
 @pytest.fixture(params=PLANS)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,22 +29,11 @@ METADATA = {"beamline_id": "id00", "sample_name": "copper foil", "proposal": {"p
 
 
 @pytest.fixture
-def writer(any_redis_url: str, tmp_path: Path) -> Iterator[BlissdataWriter]:
-    with BlissdataWriter(any_redis_url, journal=tmp_path) as writer:
-        yield writer
-
-
-@pytest.fixture
 def RE(RE: RunEngine, writer: BlissdataWriter) -> RunEngine:
     """A RunEngine whose runs are published."""
     RE.subscribe(writer)
     RE.md.update(METADATA)
     return RE
-
-
-@pytest.fixture
-def data_store(any_redis_url: str) -> DataStore:
-    return DataStore(any_redis_url)
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from blissdata import DataStore, Scan, ScanState
 from blissdata.exceptions import IndexNoMoreThereError
@@ -16,17 +13,6 @@ from blissdata_bluesky.writer import BlissdataWriter
 from .blissdata_runs import Beamline
 
 DAY = 86400
-
-
-@pytest.fixture
-def writer(any_redis_url: str, tmp_path: Path) -> Iterator[BlissdataWriter]:
-    with BlissdataWriter(any_redis_url, journal=tmp_path) as writer:
-        yield writer
-
-
-@pytest.fixture
-def data_store(any_redis_url: str) -> DataStore:
-    return DataStore(any_redis_url)
 
 
 @pytest.fixture
