@@ -33,6 +33,8 @@ class RunMapper:
         self._documents = 0
         self._complained: set[str] = set()
         self.state: ScanState | None = None
+        self.incomplete = False
+        """Set it when documents of the run are lost: it then ends as FAILURE, whatever the stop document says."""
 
     @property
     def waits_to_prepare(self) -> bool:
@@ -143,7 +145,7 @@ class RunMapper:
     def _take_stop(self, stop: Document) -> Operations:
         yield from self._declare([stream for stream in self._streams.values() if not stream.declared])
         yield from self.prepare()
-        self._end = end_info(stop)
+        self._end = end_info(stop) | ({"end_reason": "FAILURE"} if self.incomplete else {})
         yield self._add_document("stop", stop)
         yield self._change(ScanState.STOPPED)
         yield self._change(ScanState.CLOSED)

@@ -58,6 +58,7 @@ class RunPublisher:
                 raise RunAbandonedError("its start document is lost")
             self._mapper = RunMapper(start, self._identity)
             self._add(self._mapper.create())
+        self._mapper.incomplete = self._feed.reported
         self._add(self._mapper.take(documents))
         self._schedule(self._mapper)
 

@@ -209,7 +209,9 @@ def test_without_a_journal_what_finds_no_room_is_lost_and_said_once_a_run(
             first.stop()
             left_out.stop()
             assert writer.flush(10)
-            assert 0 < len(load(server.url, first.run.uid).streams["primary:number"]) < 100
+            scan = load(server.url, first.run.uid)
+            assert 0 < len(scan.streams["primary:number"]) < 100
+            assert scan.info["end_reason"] == "FAILURE", "a run that lacks rows must not look whole"
             with redis.Redis.from_url(server.url) as client:
                 assert not client.exists(scan_key(left_out.run.uid), documents_key(left_out.run.uid))
     assert levels(caplog) == ["WARNING", "ERROR", "ERROR", "WARNING"]
