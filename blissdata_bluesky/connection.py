@@ -49,7 +49,7 @@ def redact(url: str) -> str:
     if "://" not in url or "@" in parts.path + parts.query + parts.fragment:
         return HIDDEN
     name = user.partition(":")[0]
-    query = [(key, value) for key, value in parse_qsl(parts.query) if "password" not in key]
+    query = [(key, value) for key, value in parse_qsl(parts.query) if "pass" not in key.lower()]
     return _unsplit(parts._replace(netloc=f"{name}@{host}" if name else host), query)
 
 

@@ -1,4 +1,4 @@
-"""How runs, streams and keys of Bluesky are spelled where `/`, `:` and leading `_` mean something else."""
+"""How runs, streams and keys of Bluesky are spelled where `/`, `:`, `?`, `#` and leading `_` mean something else."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def ulid(identifier: uuid.UUID) -> str:
 
 
 def escape(name: str) -> str:
-    """A name without `/`, `:`, control characters or a leading `_`, percent-encoded where it had them.
+    """A name without `/`, `:`, `?`, `#`, control characters or a leading `_`, percent-encoded where it had them.
 
     Injective, and the identity on ordinary names. `urllib.parse.unquote` undoes it.
     """
-    text = "".join(_percent(char) if char in "%/:" or ord(char) < 32 else char for char in name)
+    text = "".join(_percent(char) if char in "%/:?#" or ord(char) < 32 else char for char in name)
     return _escape_first(name) if not name or name[0] == "_" or name in {".", ".."} else text
 
 

@@ -193,7 +193,8 @@ def _plain(value: Any, above: frozenset[int] = frozenset()) -> Any:
     here = above | {id(value)}
     match value:
         case Mapping():
-            return {_plain_key(key): _plain(item, here) for key, item in value.items()}
+            keys = _plain_keys(list(value))
+            return {key: _plain(item, here) for key, item in zip(keys, value.values(), strict=True)}
         case list() | tuple() | AbstractSet() | deque():
             return [_plain(item, here) for item in value]
         case str():
@@ -204,7 +205,15 @@ def _plain(value: Any, above: frozenset[int] = frozenset()) -> Any:
             return value
 
 
-def _plain_key(key: Any) -> str:
+def _plain_keys(keys: list[Any]) -> list[str]:
+    """Keys as strings. Where 1 and "1" would become one, 1 and other keys that are no strings are marked."""
+    plain = [_safe_text(key) for key in keys]
+    if len(set(plain)) == len(keys):
+        return plain
+    return [_safe_text(key) if isinstance(key, str) else f"{type(key).__name__}({key!r})" for key in keys]
+
+
+def _safe_text(key: Any) -> str:
     return str(key).encode("utf-8", "backslashreplace").decode()
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import platformdirs
 
 from .connection import redact
 from .errors import DocumentError, JournalError, RedisTargetError, RedisUnreachableError
 from .journal import Header, JournalDirectory, RunJournal
+from .packing import pack_document
 from .publish import IdentityRule, Publisher, PublisherOptions, Routes, RunFeed, identity_from_start
 
 logger = logging.getLogger(__name__)
@@ -91,6 +95,7 @@ class BlissdataWriter:
         self._closed = self._refused = False
         self._connect(require_redis=require_redis)
         atexit.register(self.close, _EXIT_SECONDS)
+        os.register_at_fork(after_in_child=partial(_leave_to_parent, weakref.ref(self)))
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
         """Take one Bluesky document. Returns within microseconds, and never raises."""
@@ -171,12 +176,14 @@ class BlissdataWriter:
         if not isinstance(doc, Mapping):
             raise DocumentError("it is no mapping")
         feed = self._open(doc) if name == "start" else self._routes.find(name, doc)
-        if feed is None:
+        if feed is None or (feed.repeated and _is_repetition(feed, name, doc)):
             return
         if not self._publisher.give(feed, name, doc):
             self._lose(feed, name)
         if name == "stop":
             self._routes.remove(feed)
+            if feed.repeated:
+                self._routes.leave_out(feed.uid)
 
     def _refuse(self) -> None:
         if not self._refused:
@@ -201,14 +208,28 @@ class BlissdataWriter:
         uid = start.get("uid")
         if not isinstance(uid, str) or not uid:
             raise DocumentError("the start has no uid; the whole run is left out")
-        if uid in self._routes or self._publisher.knows(uid):
+        start_hash = hash(pack_document("start", start))
+        if uid in self._routes:
+            self._refuse_second(uid, start_hash)
+        if self._publisher.knows(uid):
             self._routes.leave_out(uid)
             raise DocumentError("a run with this uid is being published already; give every run a uid of its own")
         publisher = uuid.uuid4().hex
-        feed = RunFeed(uid, publisher, self._open_journal(Header(uid, publisher, self._target)))
+        journal = self._open_journal(Header(uid, publisher, self._target))
+        feed = RunFeed(uid, publisher, journal, start_hash=start_hash)
         self._routes.add(feed)
         self._publisher.open(feed)
         return feed
+
+    def _refuse_second(self, uid: str, start_hash: int) -> NoReturn:
+        feed = self._routes[uid]
+        if feed.start_hash == start_hash:
+            feed.repeated = True
+            raise DocumentError("this run is given twice, and each document taken once; subscribe the writer once only")
+        self._routes.shadow(uid)
+        raise DocumentError(
+            "a run with this uid is open already; this second one is left out. Give every run a uid of its own"
+        )
 
     def _open_journal(self, header: Header) -> RunJournal | None:
         if self._journals is None:
@@ -222,3 +243,22 @@ class BlissdataWriter:
     def _finish(self, feed: RunFeed) -> None:
         if self._journals is not None and feed.journal is not None:
             self._journals.finish(feed.journal)
+
+    def _leave_to_parent(self) -> None:
+        # another thread may have held the lock when the process was forked
+        self._lock = threading.Lock()
+        self._closed = True
+        atexit.unregister(self.close)
+
+
+def _leave_to_parent(reference: weakref.ref[BlissdataWriter]) -> None:
+    """In a forked child: thread, connection and journals are its parent's."""
+    writer = reference()
+    if writer is not None:
+        writer._leave_to_parent()  # noqa: SLF001 - it is this module's own
+
+
+def _is_repetition(feed: RunFeed, name: str, doc: Mapping[str, Any]) -> bool:
+    this = (name, str(doc.get("uid", doc.get("datum_id"))))
+    repeated, feed.last = this == feed.last, this
+    return repeated

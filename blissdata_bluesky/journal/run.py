@@ -37,6 +37,7 @@ class RunJournal:
         journal = cls(path, descriptor, header, 0)
         if not journal.append(header.pack()):
             journal.close()
+            path.unlink()
             raise JournalError(f"journal {path} cannot be written")
         return journal
 

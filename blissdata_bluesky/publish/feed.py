@@ -47,6 +47,13 @@ class RunFeed:
     broken: str = ""
     """Why the journal cannot be read any further, while documents wait in it."""
 
+    start_hash: int = 0
+    """Of the packed start document."""
+    repeated: bool = False
+    """Whether every document comes twice."""
+    last: tuple[str, str] = ("", "")
+    """Type and uid of the last document of a run that is `repeated`."""
+
     def __post_init__(self) -> None:
         if self.journal is not None:
             self.offset = self.journal.size

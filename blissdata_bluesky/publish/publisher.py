@@ -196,6 +196,8 @@ class Publisher:
                     run.send(self._client)
                 self._end_outage()
             except OUTAGES as error:
+                if _is_race(error):
+                    continue
                 self._begin_outage(error)
                 self._stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -256,3 +258,9 @@ def _abandoning(run: RunPublisher) -> Iterator[None]:
     except Exception:
         logger.exception("publishing failed unexpectedly; please report this")
         run.abandon("an unexpected error, see above")
+
+
+def _is_race(error: Exception) -> bool:
+    """Whether another process has just created the same scan; the next look tells whose it is."""
+    # redis-py has the same exception for a connection that was lost meanwhile
+    return isinstance(error, redis.WatchError) and "variable changed" in str(error)

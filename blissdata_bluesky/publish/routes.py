@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ class Routes:
         self._feeds: dict[str, RunFeed] = {}
         self._named: dict[RunFeed, list[str]] = {}
         self._left_out: set[str] = set()
+        self._shadows: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._named)
@@ -47,6 +49,18 @@ class Routes:
         """A run has stopped: later documents of it are unknown."""
         for uid in self._named.pop(feed):
             self._feeds.pop(uid, None)
+        del self._shadows[feed.uid]
+
+    def __getitem__(self, uid: str) -> RunFeed:
+        return self._feeds[uid]
+
+    def shadow(self, uid: str) -> None:
+        """A second run with the uid of an open one has started, and is left out.
+
+        Until a stop comes, new descriptors are taken for its own: it has started last. Documents of the first run go
+        on by the descriptors that are known.
+        """
+        self._shadows[uid] += 1
 
     def leave_out(self, uid: str) -> None:
         """The log tells of this one; what refers to it is left out without a further word."""
@@ -64,6 +78,8 @@ class Routes:
         for member in _REFERENCES.get(name, ()):
             uid = document.get(member)
             feed = self._feeds.get(uid) if isinstance(uid, str) else None
+            if feed is not None and self._is_of_shadow(feed, name, document):
+                return None
             if feed is not None:
                 if name in _NAMED:
                     self._name(feed, document)
@@ -78,6 +94,17 @@ class Routes:
             self.leave_out(uid)
         if not told:
             raise DocumentError(_unknown(name, document))
+
+    def _is_of_shadow(self, feed: RunFeed, name: str, document: Mapping[str, Any]) -> bool:
+        if not self._shadows[feed.uid]:
+            return False
+        if name == "stop":
+            self._shadows[feed.uid] -= 1
+            return True
+        if name in _NAMED and document.get("uid") not in self._feeds:
+            self.leave_out(str(document.get("uid")))
+            return True
+        return False
 
     def _name(self, feed: RunFeed, document: Mapping[str, Any]) -> None:
         uid = document.get("uid")

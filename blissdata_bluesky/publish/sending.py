@@ -171,12 +171,16 @@ class RunSender:
         if not isinstance(first, DocumentStep):
             raise TypeError("a scan is created together with its start document")
         with client.pipeline(transaction=True) as pipe:
-            pipe.watch(self._scan_key, self._documents_key)
-            if pipe.exists(self._scan_key, self._documents_key):
+            pipe.watch(self._scan_key)
+            if not pipe.exists(protocol.PROTOCOL_KEY):
+                raise redis.ConnectionError("the database has been emptied")
+            if pipe.exists(self._scan_key):
                 pipe.unwatch()
                 self._require_ours(client)
             else:
                 pipe.multi()
+                # those of a scan that was deleted or has expired
+                pipe.delete(self._documents_key)
                 pipe.execute_command("JSON.SET", self._scan_key, "$", step.model)
                 pipe.xadd(protocol.HISTORY_KEY, {"key": self._scan_key}, maxlen=protocol.HISTORY_LENGTH)
                 pipe.xadd(self._state_key, {"state": int(ScanState.CREATED)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 import redis
 from blissdata import ScanState
+from blissdata.redis_engine.store import DataStore
+from bluesky.plans import count
 from bluesky.run_engine import RunEngine
 from ophyd.sim import det
 
+from blissdata_bluesky.journal import read_records
 from blissdata_bluesky.protocol import scan_key
 from blissdata_bluesky.writer import BlissdataWriter
 
@@ -41,6 +45,11 @@ def page(run: Run, **members: Any) -> Document:
     return "event_page", {**document, **columns, "seq_num": [1], "time": [1.0], **members}
 
 
+def another_run(uid: str) -> list[Document]:
+    run = Run(uid=uid, scan_id=2)
+    return [run.start, run.describe(keys=["number"]), run.event(row(0, ["number"])), run.stop()]
+
+
 # what is given to the writer, and words that the one record in the log must have
 HOSTILE: dict[str, tuple[Callable[[Run], list[Document]], str]] = {
     "no document": (lambda run: [("event", None)], "mapping"),  # type: ignore[list-item]
@@ -49,7 +58,8 @@ HOSTILE: dict[str, tuple[Callable[[Run], list[Document]], str]] = {
     "no type": (lambda run: [(None, {"uid": "u"})] * 3, "None"),  # type: ignore[list-item]
     "a start without uid": (lambda run: [("start", {"time": 1.0})], "uid"),
     "a start with a number": (lambda run: [("start", {"uid": 5})], "uid"),
-    "a second start": (lambda run: [run.start], "uid of its own"),
+    "the start again": (lambda run: [run.start], "subscribe the writer once"),
+    "another run": (lambda run: another_run(run.uid), "uid of its own"),
     "a descriptor of nobody": (lambda run: [*Run().whole(3, ["number"])][1:], "run_start"),
     "an event of nobody": (lambda run: [event(run, descriptor="unheard of")] * 3, "unheard of"),
     "an event of a list": (lambda run: [event(run, descriptor=["x"])] * 3, "descriptor"),
@@ -207,3 +217,73 @@ def test_a_plan_is_not_disturbed_by_a_writer_that_was_subscribed_too_late(
     assert "subscribed after its start" in errors[0].getMessage()
     with redis.Redis.from_url(redis_url) as client:
         assert not client.exists(scan_key(RE.md.get("uid", "")))
+
+
+def test_a_writer_that_is_subscribed_twice_takes_each_document_once(
+    RE: RunEngine, redis_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with BlissdataWriter(redis_url, journal=tmp_path) as writer:
+        RE.subscribe(writer)
+        RE.subscribe(lambda name, doc: writer(name, doc))
+        (uid,) = RE(count([det], 3))
+        assert writer.flush(10)
+    scan = DataStore(redis_url).load_scan(scan_key(uid))
+    assert scan.streams["primary:seq_num"][:].tolist() == [1, 2, 3]
+    assert scan.info["end_reason"] == "SUCCESS"
+    assert [r.levelname for r in caplog.records if r.name.startswith("blissdata_bluesky")] == ["ERROR"]
+
+
+def test_a_second_run_with_the_uid_of_an_open_one_leaves_it_as_it_is(redis_url: str, tmp_path: Path) -> None:
+    first = Run(scan_id=1)
+    second = Run(uid=first.uid, scan_id=2)
+    with BlissdataWriter(redis_url, journal=tmp_path) as writer:
+        mine, other = (
+            [run.start, run.describe(keys=["number"]), *(run.event({"number": x}) for x in values), run.stop()]
+            for run, values in ((first, [1.0, 2.0]), (second, [100.0, 200.0]))
+        )
+        for name, document in [*mine[:3], *other, *mine[3:]]:
+            writer(name, document)
+        assert writer.flush(10)
+    scan = DataStore(redis_url).load_scan(scan_key(first.uid))
+    assert (scan.number, scan.streams["primary:number"][:].tolist()) == (1, [1.0, 2.0])
+
+
+def test_a_forked_child_leaves_the_run_to_its_parent(redis_url: str, tmp_path: Path) -> None:
+    run = Run(scan_id=1)
+    with BlissdataWriter(redis_url, journal=tmp_path) as writer:
+        for name, document in [run.start, run.describe(keys=["number"])]:
+            writer(name, document)
+        event = run.event({"number": 1.0})
+        if (child := os.fork()) == 0:
+            try:
+                writer(*event)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        for name, document in (event, run.stop()):
+            writer(name, document)
+        assert writer.flush(10)
+    [path] = tmp_path.iterdir()
+    assert len(list(read_records(path))) == 5
+
+
+def test_a_database_that_was_emptied_is_initialised_for_the_next_run(redis_url: str, tmp_path: Path) -> None:
+    with BlissdataWriter(redis_url, journal=tmp_path) as writer, redis.Redis.from_url(redis_url) as client:
+        for _ in range(2):
+            run = Run(scan_id=1)
+            for name, document in [run.start, run.describe(keys=["number"]), run.event({"number": 1.0}), run.stop()]:
+                writer(name, document)
+            assert writer.flush(10)
+            assert DataStore(redis_url).search_existing_scans(dataset=run.uid)[1] == [scan_key(run.uid)]
+            client.flushall()
+
+
+def test_a_deleted_run_may_be_published_again(redis_url: str, tmp_path: Path) -> None:
+    run = Run(scan_id=1)
+    documents = [run.start, run.describe(keys=["number"]), run.event({"number": 1.0}), run.stop()]
+    with BlissdataWriter(redis_url, journal=tmp_path) as writer, redis.Redis.from_url(redis_url) as client:
+        for _ in range(2):
+            for name, document in documents:
+                writer(name, document)
+            assert writer.flush(10)
+            client.delete(scan_key(run.uid), *client.scan_iter("esrf:stream:*"))
