@@ -17,6 +17,7 @@ from ..errors import RedisTargetError, RedisUnreachableError
 from ..mapping import IdentityRule
 from .database import require_ready
 from .feed import Batch, Intake, RunFeed
+from .left_over import LeftOverDocuments
 from .run import RunPublisher
 from .sending import RunAbandonedError
 
@@ -63,6 +64,7 @@ class Publisher:
         self._progress = threading.Condition()
         self._outage_since: float | None = None
         self._rows_of_closed_runs = 0
+        self._left_over = LeftOverDocuments()
         self._feeds: dict[str, RunFeed] = {}
         self._given = self._done = self._given_up = self._reported = 0
         self.peak = 0
@@ -183,7 +185,10 @@ class Publisher:
             with _abandoning(run):
                 run.prepare_if_due(time.monotonic())
             self._send_all(run)
+        ended = any(self._runs[feed].closed for feed in batch)
         self._acknowledge(batch)
+        if ended:
+            self._left_over.remove(self._client)
 
     def _send_all(self, run: RunPublisher) -> None:
         """Send what is pending; an outage is waited out here, while the intake fills."""
@@ -242,6 +247,7 @@ class Publisher:
         del self._runs[feed], self._feeds[feed.uid]
         if not run.abandoned:
             self._finished(feed)
+            self._left_over.add(feed.uid)
         elif feed.journal is not None:
             feed.journal.close()
 

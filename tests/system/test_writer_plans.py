@@ -21,7 +21,7 @@ from ophyd.sim import SynAxis, SynGauss, SynSignal
 from ophyd_async.core import Array1D, init_devices, soft_signal_rw
 from ophyd_async.sim import SimMotor
 
-from blissdata_bluesky.protocol import documents_key
+from blissdata_bluesky.protocol import documents_key, scan_key
 from blissdata_bluesky.writer import BlissdataWriter
 
 from .collected import Collector, assert_equal, columns, load
@@ -245,3 +245,19 @@ def test_statistics_and_the_end_of_a_writer(redis_url: str, tmp_path: Path, capl
         writer(name, document)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert writer.flush(0.1)
+
+
+def test_documents_of_a_deleted_run_are_removed_when_the_next_one_ends(
+    RE: RunEngine, redis_url: str, tmp_path: Path
+) -> None:
+    detector = SynGauss("det", SynAxis(name="m"), "m", 0, 1)
+    with redis.Redis.from_url(redis_url) as client:
+        with BlissdataWriter(redis_url, journal=tmp_path) as writer:
+            RE.subscribe(writer)
+            (first,) = RE(bp.count([detector], 1))
+            assert writer.flush(10)
+            assert client.exists(documents_key(first))
+            client.delete(scan_key(first))
+            (second,) = RE(bp.count([detector], 1))
+        assert client.exists(documents_key(second))
+        assert not client.exists(documents_key(first))
