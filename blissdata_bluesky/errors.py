@@ -81,5 +81,9 @@ class ArchiveNotServedError(BlissdataBlueskyError, NotImplementedError):
     """Only live runs are served by this version."""
 
 
+class CatalogError(BlissdataBlueskyError, OSError):
+    """The database behind `--catalog` cannot be opened or used."""
+
+
 class TiledServerError(BlissdataBlueskyError, RuntimeError):
     """The Tiled server did not start."""

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ..demo.errors import DemoDirectoryError
 from ..errors import RedisServerNotFoundError
 
 MODULES = ("bluesky_tiled_plugins", "fastapi", "ophyd", "pandas", "pyarrow", "tiled", "uvicorn")
@@ -50,9 +51,19 @@ def _show(directory: Path | None, *, once: bool) -> bool:
         from ..demo.show import show
 
         home = Path(scratch) if directory is None else directory.absolute()
-        home.mkdir(parents=True, exist_ok=True)
+        _make(home)
         console = Console(highlight=False)
         return show(console, home, LiveScreen if console.is_terminal else PlainScreen, once=once)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoDirectoryError(
+            f"the demo cannot keep its files in {directory} ({error.strerror}): "
+            "give a directory that can be made and written to"
+        ) from error
 
 
 def _missing(name: str) -> typer.Exit:

@@ -54,7 +54,7 @@ def of_database(report: DatabaseReport) -> list[Finding]:
 
 
 def of_packages() -> list[Finding]:
-    """The installed Python and packages beside the ranges in which this package was tested."""
+    """Our version, and the installed Python and packages beside the ranges in which it was tested."""
     ours = metadata.metadata(DISTRIBUTION)
     python = _in_range(
         "python",
@@ -62,7 +62,7 @@ def of_packages() -> list[Finding]:
         SpecifierSet(ours["Requires-Python"]),
         f"use Python {ours['Requires-Python']}",
     )
-    return [python, *_requirements()]
+    return [Finding(Level.OK, DISTRIBUTION, metadata.version(DISTRIBUTION)), python, *_requirements()]
 
 
 def versions() -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import RedisUnreachableError
+from ..errors import RedisUnreachableError, TiledServerError
 
 
 def serve(
@@ -27,22 +27,35 @@ def serve(
 ) -> None:
     """Serve live Bluesky runs to Tiled clients and browsers, until Ctrl-C."""
     # heavy, and other commands do without it
-    from ..tiled.server import Served, is_loopback, make_app, new_api_key
+    from ..tiled.server import is_loopback, make_app, new_api_key
+    from .preflight import check_address, check_catalog
 
     if api_key is not None and not (api_key.isascii() and api_key.isalnum()):
         raise typer.BadParameter("only letters and digits", param_hint="--api-key")
-    _warn_if_away(redis)
-    key = api_key or new_api_key()
-    app = make_app(redis, catalog, key, public=public, compress=not is_loopback(host))
-    shown = "" if public else key
-    server = Served(app, host, port, lambda at: typer.echo(_welcome(host, at, shown)))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        server.run()
+        check_address(host, port)
+        if catalog is not None:
+            check_catalog(catalog)
+        _warn_if_away(redis)
+        key = api_key or new_api_key()
+        app = make_app(redis, catalog, key, public=public, compress=not is_loopback(host))
+        _run(app, host, port, "" if public else key)
     except KeyboardInterrupt:
         return
+
+
+def _run(app: Any, host: str, port: int, key: str) -> None:
+    from ..tiled.server import Served
+
+    server = Served(app, host, port, lambda at: typer.echo(_welcome(host, at, key)))
+    failed = None
+    try:
+        server.run()
+    except SystemExit as error:
+        failed = error
     if not server.started:
-        raise typer.Exit(1)
+        raise TiledServerError(f"Tiled did not start on port {port} of {host}: the lines above say why") from failed
 
 
 def _warn_if_away(url: str) -> None:
@@ -59,7 +72,7 @@ def _welcome(host: str, port: int, key: str) -> str:
     query = f"?api_key={key}" if key else ""
     return f"""\
 Tiled is ready
-  browse  {place}/{query}
+  browse  {place}/ui/browse/{query}
   read    from tiled.client import from_uri
           client = from_uri("{place}/api/v1{query}")
 Ctrl-C ends it."""

@@ -7,3 +7,7 @@ from ..errors import BlissdataBlueskyError
 
 class DemoError(BlissdataBlueskyError, RuntimeError):
     """A part of the demo ended before its time."""
+
+
+class DemoDirectoryError(BlissdataBlueskyError, OSError):
+    """The directory for what the demo keeps cannot be made."""

@@ -102,13 +102,9 @@ class RedisServer:
             return
         self.stop()
         installation = find_installation(self._executable, self._modules)
-        if self._directory is None:
-            self._scratch = tempfile.mkdtemp(prefix="blissdata-redis-")
-        directory = self._directory or Path(self._scratch)
-        directory.mkdir(parents=True, exist_ok=True)
-        with (directory / "server.log").open("a+b") as log:
+        with self._open_log() as log:
             try:
-                self._launch(self._command(installation, directory), log)
+                self._launch(self._command(installation, Path(log.name).parent), log)
                 self._wait_until_ready()
             except BaseException as error:
                 self.stop()
@@ -140,6 +136,22 @@ class RedisServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _open_log(self) -> IO[bytes]:
+        """The log, in the directory of the server, which is made when it is missing."""
+        try:
+            if self._directory is None:
+                self._scratch = tempfile.mkdtemp(prefix="blissdata-redis-")
+            directory = self._directory or Path(self._scratch)
+            directory.mkdir(parents=True, exist_ok=True)
+            return (directory / "server.log").open("a+b")
+        except OSError as error:
+            place = self._directory or self._scratch or "a temporary directory"
+            self.stop()
+            raise RedisServerStartError(
+                f"the Redis server cannot keep its files in {place} ({error.strerror}): "
+                "give a directory that can be made and written to"
+            ) from error
 
     def _command(self, installation: Installation, directory: Path) -> list[str]:
         options = {
@@ -182,11 +194,23 @@ class RedisServer:
                 if self._pid is not None:
                     os.kill(self._pid, signal.SIGKILL)
                 running.kill()
+        if running.returncode < 0:
+            self._end_orphan()
+
+    def _end_orphan(self) -> None:
+        """End the server when its guard was killed and could not. No number of a process is trusted before it answers."""
+        with open_client(self.url, socket_timeout=guard.STOP_SECONDS) as client:
+            if self._answers(client):
+                # it returns when the server has closed the connection, which it does last
+                with suppress(redis.RedisError):
+                    client.shutdown()
+            if self._pid is not None and self._answers(client):
+                os.kill(self._pid, signal.SIGKILL)
 
     def _wait_until_ready(self) -> None:
         with open_client(self.url, socket_timeout=PROBE_SECONDS) as client:
             deadline = time.monotonic() + START_SECONDS
-            while not self._answers(client):
+            while not self._has_loaded(client):
                 if self._guard is None or self._guard.poll() is not None:
                     raise _NotReadyError("ended")
                 if time.monotonic() > deadline:
@@ -198,6 +222,12 @@ class RedisServer:
         """Whether it is our server that answers: another one may sit on the port."""
         with suppress(redis.RedisError):
             return bool(client.info("server")["process_id"] == self._pid)
+        return False
+
+    def _has_loaded(self, client: redis.Redis) -> bool:
+        """Whether it is our server and it has read its data: until then it refuses nearly every command."""
+        with suppress(redis.RedisError):
+            return self._answers(client) and not int(client.info("persistence")["loading"])
         return False
 
     def _failure(self, error: Exception, log: IO[bytes]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def test_an_unreachable_server_is_an_error_without_its_password() -> None:
 def test_without_a_url_the_packages_are_examined() -> None:
     code, output = run("doctor")
     assert code == 0
-    assert "blissdata" in output
+    assert re.search(rf"ok +blissdata-bluesky +{re.escape(blissdata_bluesky.__version__)}", output)
 
 
 def test_an_error_is_one_clean_line_and_its_traceback_is_for_those_who_ask(redis_server: RedisServer) -> None:

