@@ -17,7 +17,7 @@ from tiled.structures.core import StructureFamily
 
 from ..protocol import Array, Rows, dump_json
 from .columns import texts
-from .containers import Place
+from .place import Place
 from .viewer import Viewer, current_viewer
 
 _CHUNK_BYTES = 16 * 2**20
@@ -83,7 +83,7 @@ class ArrayNode:
         chunks = self.structure().chunks
         rows = block.slice_from_chunks(chunks)[0]
         found = await self.read(NDSlice(rows, ...))
-        return found[tuple(slice)] if slice else found
+        return _sliced(found, slice) if slice else found
 
     def _read(self, wanted: NDSlice, viewer: Viewer) -> Array:
         rows, inner = self._resolve(wanted)
@@ -126,6 +126,16 @@ class ArrayNode:
         low, high = min(rows[0], rows[-1]), max(rows[0], rows[-1])
         found = self._rows.read(low, high + 1)[:: abs(rows.step)]
         return (found if rows.step > 0 else found[::-1])[(slice(None), *inner)]
+
+
+def _sliced(block: Array, wanted: NDSlice) -> Array:
+    try:
+        found: Array = block[tuple(wanted)]
+    except (IndexError, ValueError, OverflowError) as error:
+        raise HTTPException(400, f"This slice does not fit a block of shape {block.shape}: {error}") from error
+    if not found.size:
+        raise HTTPException(400, f"There is nothing in this slice of a block of shape {block.shape}.")
+    return found
 
 
 def text_values(rows: Rows, *, are_texts: bool) -> Array:

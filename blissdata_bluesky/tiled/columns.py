@@ -4,7 +4,8 @@ Numbers: columns of their dtype. Fixed shapes of at most 16 elements, and ragged
 shapes, and complex numbers, for which tables have no type: array nodes. What is no number: a text column, in which
 strings stand as they are and every other value as JSON text; null: the event lacked the key. Arrays of strings: list
 columns of such texts. A value that a numeric column cannot hold stands in it as NaN (`window` says how, for integers),
-in arrays as the fill of `RunStream.read`; `documents()` has the exact one.
+in a list column as the list that it is, of any length, or null. An array node has one dtype and shape, so there the
+fill of `RunStream.read` stands for it, which is NaN for floats and 0 for integers. `documents()` has the exact value.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def arrow_array(column: Column, rows: Rows) -> pa.Array:
     """Rows of the key as a column of its `arrow_type`."""
     kind = arrow_type(column)
     if isinstance(column.encoding, NumericEncoding):
-        if column.encoding.ragged:
+        if isinstance(rows, list):
             return _ragged(rows, kind)
         return _fixed(np.asarray(rows), kind)
     if _is_list_of_texts(column):
@@ -104,9 +105,16 @@ def _fixed(rows: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Array:
 
 
 def _ragged(rows: Rows, kind: pa.DataType) -> pa.Array:
-    if not len(rows) or any(np.ndim(row) != 1 for row in rows):
-        return pa.array([np.asarray(row).tolist() for row in rows], kind)
-    ends = np.cumsum([len(row) for row in rows])
-    flat = np.concatenate([np.asarray(row) for row in rows])
-    offsets = np.concatenate([[0], ends]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, pa.array(flat.astype(_native(flat.dtype)))).cast(kind)
+    """Lists that differ in length; None: null."""
+    if not len(rows) or any(row is not None and np.ndim(row) != 1 for row in rows):
+        return pa.array([None if row is None else np.asarray(row).tolist() for row in rows], kind)
+    flat = [np.asarray(row) for row in rows if row is not None]
+    if not flat:
+        return pa.nulls(len(rows), kind)
+    lengths = [0 if row is None else len(row) for row in rows]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    values = np.concatenate(flat)
+    nulls = pa.array([row is None for row in rows])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.astype(_native(values.dtype))), mask=nulls).cast(
+        kind
+    )

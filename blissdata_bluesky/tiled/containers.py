@@ -7,19 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from fastapi import HTTPException
-from tiled.access_control.protocols import normalize_access_tags
 from tiled.queries import AccessTagsFilter, KeysFilter, SpecsQuery, StructureFamilyQuery
 from tiled.server.core import NoEntry
 from tiled.structures.core import Spec, StructureFamily
 from tiled.utils import UnsupportedQueryType
 
-
-class Place:
-    """Where an adapter stands: the catalog's node of its run, whose access tags hold for everything inside."""
-
-    def __init__(self, node: Any) -> None:
-        self.node = node
-        self.access_tags = normalize_access_tags(tag.name for tag in node.access_tags)
+from .place import Place
+from .spelling import Beginning, Parts, begins, listed_as
 
 
 class Container:
@@ -54,6 +48,8 @@ class Container:
         """Narrow down by keys, specs, structure family or access tags. Raises UnsupportedQueryType (400)."""
         if not isinstance(query, KeysFilter | SpecsQuery | StructureFamilyQuery | AccessTagsFilter):
             raise UnsupportedQueryType(type(query).__name__)
+        if isinstance(query, KeysFilter) and not isinstance(query.keys, list):
+            raise HTTPException(400, f"{str(query.keys)[:60]} is not a list of keys.")
         found = copy.copy(self)
         found._queries = (*self._queries, query)  # noqa: SLF001 - it is a copy of this one
         return found
@@ -65,17 +61,28 @@ class Container:
         return found
 
     async def lookup_adapter(self, segments: list[str]) -> Any:
-        """What is at this path below. Raises NoEntry."""
+        """What is at this path below, in names as they are listed or decoded. Raises NoEntry."""
         if not segments:
             return self
-        found = await self.child(segments[0])
-        if found is None or not self._shows(segments[0], found):
-            raise NoEntry(segments)
+        found = await self._find((segments[0],))
         if len(segments) == 1:
             return found
         if not hasattr(found, "lookup_adapter"):
             raise NoEntry(segments)
         return await found.lookup_adapter(segments[1:])
+
+    async def _find(self, parts: Parts) -> Any:
+        name: str | None = "/".join(parts)
+        found = await self.child(name or "")
+        if found is None:
+            children = await self.children()
+            name = listed_as(parts, children)
+            if name is None and begins(parts, children):
+                return Beginning(self.place, self._find, parts)
+            found = children.get(name or "")
+        if found is None or name is None or not self._shows(name, found):
+            raise NoEntry(list(parts))
+        return found
 
     async def items_range(self, offset: int = 0, limit: int | None = None) -> list[tuple[str, Any]]:
         items = [item for item in (await self.children()).items() if self._shows(*item)]

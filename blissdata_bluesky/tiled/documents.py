@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import event_model
+import numpy as np
 from event_model import Datum
 from tiled.media_type_registration import default_serialization_registry
 from tiled.utils import ensure_awaitable
@@ -46,7 +47,8 @@ def _record(name: str, document: Document) -> str:
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist") and getattr(value, "dtype", None) is not None and value.dtype.kind in "biufUS":
-        plain = value.tolist()
+        # numpy has no Python type for floats of more than 64 bits
+        plain = (value.astype(np.float64) if value.dtype.kind == "f" else value).tolist()
         return plain if not isinstance(plain, bytes) else clean(plain)
     return None if value is MISSING else clean(value)
 

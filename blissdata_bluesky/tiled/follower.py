@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+from collections.abc import Awaitable
 from typing import Any
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from ..catalog import Catalog, Registration
 from ..errors import BlissdataBlueskyError, RunUnavailableError
-from ..runs import RedisRuns
+from ..runs import RedisRuns, Run
 from .watch import News, Watch
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,8 @@ RETRY_SECONDS = 0.5
 class Follower:
     """Brings the runs of one Redis into a catalog, for as long as `run` is running.
 
-    While Redis is away the list stays as it is; when it is back, the whole of it is looked at.
+    While Redis is away the list stays as it is; when it is back, the whole of it is looked at. A run that cannot be
+    registered is left out, with a warning; nothing that a run holds ends this.
     """
 
     def __init__(self, runs: RedisRuns, catalog: Catalog) -> None:
@@ -29,13 +32,14 @@ class Follower:
         self._catalog = catalog
         self._task: asyncio.Task[Any] | None = None
         self._away = False
+        self._left_out: set[str] = set()
 
     async def run(self) -> None:
         """Follow until stopped. A second call returns at once: Tiled starts the tasks of a tree twice."""
         if self._task is not None:
             return
         self._task = asyncio.current_task()
-        watch = Watch(self._runs, await self._catalog.uids())
+        watch = await self._begin()
         while True:
             await self._step(watch)
 
@@ -46,6 +50,14 @@ class Follower:
             task.cancel()
             await asyncio.wait([task])
 
+    async def _begin(self) -> Watch:
+        while True:
+            try:
+                return Watch(self._runs, await self._catalog.uids())
+            except Exception:
+                logger.exception("the list of runs cannot be read, trying again")
+            await asyncio.sleep(RETRY_SECONDS)
+
     async def _step(self, watch: Watch) -> None:
         try:
             news = await asyncio.to_thread(watch.look)
@@ -54,6 +66,9 @@ class Follower:
             self._log_away(error)
         except (BlissdataBlueskyError, SQLAlchemyError) as error:
             logger.error("the list of runs could not be brought up to date, trying again: %s", error)
+        except Exception:
+            # nobody would notice the end of this task: the list would just stand still
+            logger.exception("the list of runs could not be brought up to date, trying again")
         else:
             if self._away:
                 logger.warning("Redis is back: the list of runs goes on")
@@ -65,13 +80,36 @@ class Follower:
     async def _take_over(self, news: News) -> None:
         # a run that is gone may have come again, under the same uid
         await self._catalog.remove(news.gone)
-        runs = sorted(news.started, key=lambda run: float(run.start.get("time", 0.0)))
-        await self._catalog.register_many(Registration(run.uid, run.start, run.stop) for run in runs)
-        for run in news.stopped:
-            if run.stop is not None:
-                await self._catalog.update_stop(run.uid, run.stop)
+        runs = [Registration(run.uid, run.start, run.stop) for run in sorted(news.started, key=_time)]
+        try:
+            await self._catalog.register_many(runs)
+        except Exception:  # noqa: BLE001 - one by one it is seen which of them it was
+            for run in runs:
+                await self._leaving_out(run.uid, self._catalog.register(*run))
+        for stopped in news.stopped:
+            if stopped.stop is not None:
+                await self._leaving_out(stopped.uid, self._catalog.update_stop(stopped.uid, stopped.stop))
+
+    async def _leaving_out(self, uid: str, change: Awaitable[Any]) -> None:
+        """Make one change of the list, unless this run does not let itself be written. A failing database raises."""
+        try:
+            await change
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a run holds, the others go on
+            if uid not in self._left_out:
+                logger.warning("run %s is left out of the list of runs: %s", uid, error)
+            self._left_out.add(uid)
 
     def _log_away(self, error: RunUnavailableError) -> None:
         if not self._away:
             logger.warning("the list of runs stands still: %s", error)
         self._away = True
+
+
+def _time(run: Run) -> float:
+    try:
+        time = float(run.start.get("time", 0.0))
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return 0.0 if math.isnan(time) else time

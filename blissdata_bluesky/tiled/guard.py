@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, WebSocketException
 from tiled.query_registration import default_query_registry
+from tiled.server.authentication import get_api_key_websocket
 from tiled.server.dependencies import get_root_tree
 from tiled.server.settings import Settings, get_settings
 
@@ -20,6 +21,8 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _READING_BY_POST = frozenset({"table", "container", "awkward"})
 _INTEGERS = ("partition", "page[offset]", "page[cursor]", "page[limit]")
 _FILTER = "filter["
+# those of a 64-bit integer
+_DIGITS = 18
 _STATUS: dict[type[BlissdataBlueskyError], int] = {
     RunNotFoundError: 404,
     StreamNotFoundError: 404,
@@ -34,6 +37,7 @@ def guarding_router() -> APIRouter:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.dependency_overrides[get_root_tree] = guarded_root
+        app.dependency_overrides[get_api_key_websocket] = refuse_subscribing
         yield
 
     return APIRouter(lifespan=lifespan)
@@ -56,6 +60,11 @@ async def guarded_root(request: Request, settings: Settings = Depends(get_settin
         raise HTTPException(406, f"This data cannot be written as {wanted}: {error}") from error
 
 
+async def refuse_subscribing() -> None:
+    """Close the websocket of every subscription: there is no stream of changes, and Tiled fails in looking for one."""
+    raise WebSocketException(1008, "This tree cannot be subscribed to: ask again for what is new.")
+
+
 def as_answer(error: BlissdataBlueskyError) -> HTTPException:
     """The status and the sentence for an error of this package: 503 for what may work again later."""
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 503)
@@ -71,12 +80,24 @@ def _refuse_writing(request: Request, route: str) -> None:
 def _refuse_impossible(request: Request) -> None:
     query = request.query_params
     for name in _INTEGERS:
-        if (value := query.get(name)) and len(value) > 18:
+        if (value := query.get(name)) and len(value) > _DIGITS:
             raise HTTPException(400, f"{name}={value[:40]} is out of range.")
     for part in query.get("slice", "").split(","):
+        if any(len(number) > _DIGITS for number in part.split(":")):
+            raise HTTPException(400, f"slice={query['slice'][:80]} is out of range.")
         if _has_no_step(part):
             raise HTTPException(400, f"slice={query['slice'][:80]}: the step of a slice cannot be 0.")
+    if any("\0" in value for _, value in query.multi_items()):
+        raise HTTPException(400, "The query holds a NUL character.")
+    _refuse_other_bodies(request)
     _refuse_filters(request)
+
+
+def _refuse_other_bodies(request: Request) -> None:
+    """Refuse a body that is not JSON; bytes would be repeated in the refusal, which is JSON."""
+    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if request.method == "POST" and kind != "application/json" and not kind.endswith("+json"):
+        raise HTTPException(415, f"The columns are wanted as JSON, not as {kind[:80]}.")
 
 
 def _has_no_step(part: str) -> bool:

@@ -16,8 +16,9 @@ from ..protocol import NumericEncoding
 from ..runs import Column, Document, Run, RunSource, RunStream
 from .arrays import ArrayNode, ArrayRows
 from .columns import is_array_node
-from .containers import Container, Place
+from .containers import Container
 from .pins import Pins
+from .place import Place
 from .table import TableNode
 from .viewer import current_viewer
 from .window import Window

@@ -120,7 +120,7 @@ class TiledServer:
     @property
     def browse_url(self) -> str:
         """What a web browser takes, the key included."""
-        return f"http://{LOOPBACK}:{self.port}/?api_key={self.api_key}"
+        return f"http://{LOOPBACK}:{self.port}/ui/browse/?api_key={self.api_key}"
 
     def close(self) -> None:
         """Stop serving and wait for the end of the thread. May be repeated."""

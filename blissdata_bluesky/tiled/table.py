@@ -20,8 +20,9 @@ from ..protocol import Array, NumericEncoding
 from ..runs import Column, Table
 from .arrays import ArrayNode, ArrayRows, text_values
 from .columns import arrow_array, arrow_type, is_array_node, row_bytes
-from .containers import Place
 from .formats import TABLE_SPEC, TablePart
+from .place import Place
+from .spelling import Beginning, Parts, begins, listed_as
 from .viewer import current_viewer
 from .window import Window
 
@@ -105,12 +106,22 @@ class TableNode:
 
     async def lookup_adapter(self, segments: list[str]) -> Any:
         """A column as an array; `events` is an older name of the table itself. Raises NoEntry."""
-        name, *rest = segments
-        if name in self._schema().names and not rest:
-            return await anyio.to_thread.run_sync(self._column, name)
-        if name == _ALIAS:
+        first, *rest = segments
+        if first == _ALIAS and first not in self._schema().names:
             return await self.lookup_adapter(rest) if rest else self
-        raise NoEntry(segments)
+        found = await self._find((first,))
+        if rest and not isinstance(found, Beginning):
+            raise NoEntry(segments)
+        return await found.lookup_adapter(rest) if rest else found
+
+    async def _find(self, parts: Parts) -> Any:
+        names = self._schema().names
+        name = parts[0] if len(parts) == 1 and parts[0] in names else listed_as(parts, names)
+        if name is not None:
+            return await anyio.to_thread.run_sync(self._column, name)
+        if begins(parts, names):
+            return Beginning(self._place, self._find, parts)
+        raise NoEntry(list(parts))
 
     async def items_range(self, offset: int = 0, limit: int | None = None) -> list[tuple[str, Any]]:
         """The columns as arrays, for serializers that walk a container."""

@@ -38,11 +38,12 @@ class Viewer:
         query = request.query_params
         route = request.scope.get("route")
         parts = [part for part in getattr(route, "path", "").split("/") if part not in ("", "api", "v1", "custom")]
+        expected = query.get("expected_shape")
         blocks = _integers(query.get("block"))
         return cls(
             client=request.cookies.get(CSRF_COOKIE_NAME),
             route=parts[0] if parts else "",
-            expected_shape=_integers(query.get("expected_shape")),
+            expected_shape=() if expected == "scalar" else _integers(expected),
             block=blocks[0] if blocks else None,
             sliced=bool(query.get("slice")),
             bytes_limit=bytes_limit,

@@ -72,6 +72,9 @@ class Watch:
                 raise
             except BlissdataBlueskyError as error:
                 logger.warning("left out of the list of runs: %s", error)
+            except Exception:
+                # one run must not hide all that come after it
+                logger.exception("left out of the list of runs: %s", key)
 
     def _list(self, run: Run, news: News) -> None:
         if not self._listed.get(run.uid, True) and run.stop is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dask
 import httpx
@@ -16,8 +17,10 @@ from tiled.client.utils import ClientError
 
 from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.protocol import scan_key
+from blissdata_bluesky.runs import RedisRuns
 from blissdata_bluesky.server import RedisServer
 from blissdata_bluesky.tiled import TiledServer
+from blissdata_bluesky.tiled.follower import Follower
 from blissdata_bluesky.writer import BlissdataWriter
 
 from .tiled_runs import Run, eventually, publish, row, started, stopped
@@ -122,6 +125,69 @@ def test_a_catalog_that_is_kept(writer: BlissdataWriter, redis_url: str, tmp_pat
         eventually(lambda: list(client) == [runs[1].uid, runs[2].uid])
         assert stopped(client, runs[1].uid).stop["num_events"] == {"primary": 1}
         stopped(client, runs[2].uid)
+
+
+def test_runs_with_bad_times_hide_no_others(writer: BlissdataWriter, client: Any, redis_url: str) -> None:
+    runs = [Run(scan_id=index) for index in range(6)]
+    for run, bad in zip(runs[1:5], (None, "now", {"nested": [1]}, "nan"), strict=True):
+        run.start[1]["time"] = bad
+    for run in runs:
+        publish(writer, run.whole(1, ["number"]))
+    uids = {run.uid for run in runs}
+    eventually(lambda: uids <= {*client})
+    with TiledServer(redis_url) as server, _client(server) as fresh:
+        eventually(lambda: uids <= {*fresh})
+
+
+class _Poisoned:
+    """A catalog that cannot register one uid, and stumbles once for no reason."""
+
+    def __init__(self, poison: str) -> None:
+        self.listed: list[str] = []
+        self._poison = poison
+        self._stumbled = False
+
+    async def uids(self) -> dict[str, bool]:
+        return {}
+
+    async def remove(self, uids: list[str]) -> None:
+        if not self._stumbled:
+            self._stumbled = True
+            raise ZeroDivisionError
+
+    async def register_many(self, runs: list[Any]) -> None:
+        for run in runs:
+            await self.register(*run)
+
+    async def register(self, uid: str, *_: Any) -> None:
+        if uid == self._poison:
+            raise ValueError("cannot be written")
+        if uid not in self.listed:
+            self.listed.append(uid)
+
+    async def update_stop(self, uid: str, stop: Any) -> None:
+        pass
+
+
+def test_a_run_that_cannot_be_registered_is_left_out(
+    writer: BlissdataWriter, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = [Run(scan_id=index) for index in range(3)]
+    for run in runs:
+        publish(writer, run.whole(1, ["number"]))
+    catalog = _Poisoned(runs[1].uid)
+
+    async def follow() -> None:
+        with RedisRuns(redis_url) as source:
+            follower = Follower(source, cast("Any", catalog))
+            task = asyncio.create_task(follower.run())
+            await asyncio.to_thread(eventually, lambda: {runs[0].uid, runs[2].uid} <= {*catalog.listed})
+            assert not task.done()
+            await follower.stop()
+
+    asyncio.run(follow())
+    assert [runs[1].uid in record.message for record in caplog.records if "left out" in record.message] == [True]
+    assert any(record.exc_info and "trying again" in record.message for record in caplog.records)
 
 
 class _client:

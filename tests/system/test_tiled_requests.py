@@ -82,6 +82,15 @@ BAD = [
     "array/block/{uid}/primary/image?block=0,0,0&slice=::0",
     "array/block/{uid}/primary/image?block=0,0,0&slice=99",
     "array/block/{uid}/primary/image?block=0,0,0&expected_shape=1,1,1",
+    "array/block/{uid}/primary/image?block=0,0,0&slice=5:2",
+    "array/block/{uid}/primary/image?block=0,0,0&slice=0:0",
+    "array/block/{uid}/primary/image?block=0,0,0&slice=-99999999999999999999:",
+    "array/full/{uid}/primary/image?slice=-99999999999999999999:",
+    "array/full/{uid}/primary/image?expected_shape=scalar",
+    "search/{uid}?filter[keys_filter][condition][keys]=null",
+    "search/{uid}/primary?filter[keys_filter][condition][keys]=1",
+    "search/{uid}?filter[keys_filter][condition][keys]=NaN",
+    "distinct/?metadata=a%00b",
     "table/full/{uid}/primary/internal?column=nothing",
     "table/full/{uid}/primary/internal?format=nonsense",
     "table/full/{uid}/primary/internal?format=application/x-hdf5",
@@ -200,6 +209,25 @@ def test_writing_is_refused(http: httpx.Client, uid: str) -> None:
 def test_columns_by_post(http: httpx.Client, uid: str) -> None:
     answer = http.post(f"table/full/{uid}/primary/internal?format=text/csv", json=["integer", "time"])
     assert answer.text.splitlines()[0] == "integer,time"
+
+
+def test_bodies_that_are_not_json(http: httpx.Client, uid: str) -> None:
+    for path in ("table/full/{uid}/primary/internal", "table/partition/{uid}/primary/internal", "container/full/{uid}"):
+        for kind in ("application/octet-stream", "application/json", "nonsense"):
+            answer = http.post(path.format(uid=uid), content=b"\xff\x00x", headers={"Content-Type": kind})
+            assert 400 <= answer.status_code < 500, (path, kind, answer.text)
+
+
+def test_subscriptions_are_refused(http: httpx.Client, uid: str) -> None:
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    for path in ("", "{uid}", "{uid}/primary", "{uid}/primary/internal", "{uid}/primary/image", "nothing"):
+        answer = http.get(f"stream/single/{path.format(uid=uid)}", headers=upgrade)
+        assert answer.status_code == 403, (path, answer.status_code)
 
 
 def test_too_large_answers_are_refused_before_they_are_read(uid: str, server: TiledServer, http: httpx.Client) -> None:

@@ -69,6 +69,13 @@ def test_ragged_arrays() -> None:
     assert arrow_array(numbers("<f8", -1, -1), frames).to_pylist() == [[[1.0, 1.0]], [[0.0], [0.0]]]
 
 
+def test_lists_that_are_not_there() -> None:
+    assert arrow_array(numbers("<i4", 2), [np.array([1, 2], "<i4"), None]).to_pylist() == [[1, 2], None]
+    assert arrow_array(numbers("<f2", -1), [None, np.array([0.5], "<f2")]).to_pylist() == [None, [0.5]]
+    assert arrow_array(numbers("<f8", -1), [None, None]).to_pylist() == [None, None]
+    assert arrow_array(numbers("<f8", 1, 1), [np.array([[1.0]]), None]).to_pylist() == [[[1.0]], None]
+
+
 def test_texts() -> None:
     values = ["a", 'b"', 5, None, {"a": [1]}, MISSING, True, float("nan")]
     expected = ["a", 'b"', "5", "null", '{"a":[1]}', None, "true", '{"$type":"float","value":"nan"}']

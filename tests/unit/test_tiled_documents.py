@@ -29,12 +29,16 @@ def test_values_stay_what_they_are() -> None:
         "text": np.str_("a"),
         "bytes": b"x",
         "none": None,
+        "long": np.longdouble("0.5"),
+        "longs": np.array([1, 2], np.longdouble),
+        "long complex": np.clongdouble(1),
     }
     ((name, document),) = read([("event", {"data": data})])
     found = document["data"]
     assert name == "event"
     assert found["array"] == [[0, 1, 2], [3, 4, 5]]
     assert (found["scalar"], found["big"], found["text"], found["none"]) == (0.5, 2**70, "a", None)
+    assert (found["long"], found["longs"], found["long complex"]) == (0.5, [1.0, 2.0], "(1+0j)")
     assert math.isnan(found["nan"])
     assert math.isnan(found["nans"][0])
     assert found["bytes"].startswith("data:")
