@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from bluesky.run_engine import RunEngine
+from hypothesis import HealthCheck, settings
 
 from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.publish.database import connect
@@ -23,6 +24,10 @@ from blissdata_bluesky.server.find import find_installation
 GRACE_SECONDS = 3.0
 URL_FIXTURES = ("redis_url", "any_redis_url")
 SERVER_FIXTURES = ("redis_server", "redis8_server")
+
+# how fast examples are made or run says something of the machine, nothing of the code
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
