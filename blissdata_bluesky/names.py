@@ -46,10 +46,10 @@ def escape_keys(keys: Iterable[str]) -> dict[str, str]:
 
 
 def _escape_first(name: str) -> str:
-    return _percent(name[0]) + escape_tail(name[1:]) if name else "%"
+    return _percent(name[0]) + _escape_tail(name[1:]) if name else "%"
 
 
-def escape_tail(text: str) -> str:
+def _escape_tail(text: str) -> str:
     """`text` escaped as the part of a name that is not its beginning."""
     return escape("x" + text)[1:]
 

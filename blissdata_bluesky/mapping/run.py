@@ -46,11 +46,6 @@ class RunMapper:
         """Rows given so far, over all streams."""
         return sum(stream.rows for stream in self._streams.values())
 
-    @property
-    def closed(self) -> bool:
-        """Whether the last operation has been given."""
-        return self.state == ScanState.CLOSED
-
     def create(self) -> Operations:
         """The first operations, from the start document."""
         self.state = ScanState.CREATED

@@ -7,6 +7,7 @@ from .encoding import (
     Entry,
     JsonEncoding,
     NumericEncoding,
+    RawAnswer,
     RawEntry,
     Rows,
     StreamEnd,
@@ -14,6 +15,7 @@ from .encoding import (
     encode,
     encoding_from_json,
     parse_entry,
+    raw_entries,
     skip_rows,
 )
 from .keys import (
@@ -59,6 +61,7 @@ __all__ = [
     "JsonEncoding",
     "Missing",
     "NumericEncoding",
+    "RawAnswer",
     "RawEntry",
     "Rows",
     "ScanState",
@@ -72,6 +75,7 @@ __all__ = [
     "identity_pk",
     "load_json",
     "parse_entry",
+    "raw_entries",
     "scan_key",
     "scan_model",
     "scan_pk",

@@ -16,6 +16,7 @@ from .tagged import dump_json, load_json
 
 Array: TypeAlias = npt.NDArray[Any]
 RawEntry: TypeAlias = tuple[bytes, Mapping[bytes, bytes]]
+RawAnswer: TypeAlias = Sequence[tuple[bytes, list[bytes]]]
 
 _SEAL_INDEX = 2**64 - 1
 # A reader that wants one point decodes the whole entry it stands in.
@@ -144,6 +145,11 @@ def decode(encoding: Encoding, entries: Sequence[Entry]) -> Rows:
 def _ragged_rows(encoding: NumericEncoding, entry: Entry) -> Array:
     shape, payload = ormsgpack.unpackb(entry.payload)
     return np.frombuffer(payload, encoding.dtype).reshape(entry.length, *shape)
+
+
+def raw_entries(answer: RawAnswer) -> list[RawEntry]:
+    """Entries in the form that is parsed here, from Redis's own answer to XRANGE and its like."""
+    return [(identifier, dict(zip(fields[::2], fields[1::2], strict=True))) for identifier, fields in answer]
 
 
 def parse_entry(raw: RawEntry) -> Entry | None:

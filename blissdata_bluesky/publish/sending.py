@@ -251,7 +251,7 @@ def _entries(reply: Any) -> list[RawEntry]:
     """An answer to XREVRANGE as redis-py gives it; `execute` leaves it as it came."""
     if isinstance(reply, Exception):
         raise reply
-    return [(identifier, dict(zip(fields[::2], fields[1::2], strict=True))) for identifier, fields in reply]
+    return protocol.raw_entries(reply)
 
 
 def _may_be_mended(error: redis.ResponseError) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..protocol import StreamEnd
+from ..protocol import StreamEnd, raw_entries
 from .layout import StoredColumn
-from .link import Command, RedisLink, raw_entries
+from .link import Command, RedisLink
 
 # The last entry of a column of images is not fetched again just to learn that it is still the last.
 _HEAVY_ROW_BYTES = 4096

@@ -11,9 +11,9 @@ from operator import itemgetter
 import numpy as np
 
 from ..errors import RowsTrimmedError, RunUnavailableError
-from ..protocol import Entry, Rows, decode, parse_entry
+from ..protocol import Entry, RawAnswer, Rows, decode, parse_entry, raw_entries
 from .layout import StoredColumn
-from .link import Command, RawAnswer, RedisLink, raw_entries
+from .link import Command, RedisLink
 
 # Small portions are faster than large ones: their objects stay in the processor's cache.
 ENTRIES_AT_ONCE = 10_000

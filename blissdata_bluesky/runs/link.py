@@ -13,10 +13,8 @@ from redis.retry import Retry
 
 from ..connection import CONNECT_SECONDS, REPLY_SECONDS, connection_pool
 from ..errors import RunUnavailableError
-from ..protocol import RawEntry
 
 Command: TypeAlias = tuple[str | int, ...]
-RawAnswer: TypeAlias = Sequence[tuple[bytes, list[bytes]]]
 
 
 class RedisLink:
@@ -99,11 +97,6 @@ def _settings(pool: redis.ConnectionPool) -> dict[str, Any]:
         for name, value in pool.connection_kwargs.items()
         if value is not None and "maint_notifications" not in name
     }
-
-
-def raw_entries(answer: RawAnswer) -> list[RawEntry]:
-    """Entries in the form that `protocol` parses."""
-    return [(identifier, dict(zip(fields[::2], fields[1::2], strict=True))) for identifier, fields in answer]
 
 
 def _as_it_is(answer: Any, **_: Any) -> Any:

@@ -16,13 +16,14 @@ from ..protocol import (
     RawEntry,
     ScanState,
     documents_key,
+    raw_entries,
     scan_key,
     state_pk,
     stream_key,
 )
 from .cache import ColumnCache
 from .interface import Document
-from .link import RedisLink, raw_entries
+from .link import RedisLink
 from .redis_stream import RedisRunStream
 from .replay import replay, stream_of
 

@@ -11,9 +11,18 @@ from typing import Any, Self
 import redis
 
 from ..errors import RunNotFoundError
-from ..protocol import HISTORY_KEY, DocumentEntry, ScanState, documents_key_of_scan, scan_key, state_pk, stream_key
+from ..protocol import (
+    HISTORY_KEY,
+    DocumentEntry,
+    ScanState,
+    documents_key_of_scan,
+    raw_entries,
+    scan_key,
+    state_pk,
+    stream_key,
+)
 from .cache import ColumnCache
-from .link import Command, RedisLink, raw_entries
+from .link import Command, RedisLink
 from .redis_run import RedisRun, is_gone, last_state
 
 CACHE_BYTES = 256 * 2**20
