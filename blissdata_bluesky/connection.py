@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -16,7 +17,40 @@ CONNECT_SECONDS = 3.0
 REPLY_SECONDS = 10.0
 
 
-def open_client(url: str, **options: Any) -> redis.Redis:
+class NoticingPool(redis.ConnectionPool):
+    """Connections of one thread that raise redis.ConnectionError when one of them was lost between two commands.
+
+    redis-py connects again silently: a server that has come back with older data would go unnoticed.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._connected: set[int] = set()
+        self._lost = False
+
+    def make_connection(self) -> Any:
+        connection = super().make_connection()
+        connection.register_connect_callback(self._note)
+        return connection
+
+    def get_connection(self, *arguments: Any, **options: Any) -> Any:
+        connection = super().get_connection(*arguments, **options)
+        if self._lost:
+            self._lost = False
+            self.release(connection)
+            raise redis.ConnectionError("the connection was lost and has been made anew")
+        return connection
+
+    def disconnect(self, *arguments: Any, **options: Any) -> None:
+        self._connected.clear()
+        super().disconnect(*arguments, **options)
+
+    def _note(self, connection: Any) -> None:
+        self._lost = self._lost or id(connection) in self._connected
+        self._connected.add(id(connection))
+
+
+def open_client(url: str, pool_class: type[redis.ConnectionPool] = redis.ConnectionPool, **options: Any) -> redis.Redis:
     """Return a client for `url` that has not connected yet.
 
     It speaks RESP2, whatever the URL says, and never repeats a command by itself: a pipeline whose reply was lost
@@ -30,7 +64,7 @@ def open_client(url: str, **options: Any) -> redis.Redis:
         "socket_timeout": REPLY_SECONDS,
         "retry": Retry(NoBackoff(), 0),
     }
-    pool = connection_pool(url, **(defaults | options))
+    pool = connection_pool(url, pool_class, **(defaults | options))
     pool.connection_kwargs["protocol"] = 2
     return redis.Redis.from_pool(pool)
 
@@ -53,6 +87,21 @@ def redact(url: str) -> str:
     return _unsplit(parts._replace(netloc=f"{name}@{host}" if name else host), query)
 
 
+def target(url: str) -> str:
+    """Return the name of the Redis that `url` leads to: the same for every user, password and option.
+
+    Another computer's loopback is another Redis: the name of this one stands for it.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"unix://{socket.gethostname()}{parts.path}"
+    host = (parts.hostname or "").lower()
+    if host in {"localhost", "::1"} or host.startswith("127."):
+        host = socket.gethostname()
+    database = parts.path.strip("/") or dict(parse_qsl(parts.query)).get("db", "0")
+    return f"{parts.scheme}://{host}:{parts.port or 6379}/{database}"
+
+
 def with_option(url: str, name: str, value: str) -> str:
     """Return `url` with the query parameter `name` set, in place of the one it may have."""
     parts = urlsplit(url)
@@ -60,14 +109,16 @@ def with_option(url: str, name: str, value: str) -> str:
     return _unsplit(parts, [*options, (name, value)])
 
 
-def connection_pool(url: str, **options: object) -> redis.ConnectionPool:
+def connection_pool(
+    url: str, pool_class: type[redis.ConnectionPool] = redis.ConnectionPool, **options: object
+) -> redis.ConnectionPool:
     """Return a pool of connections to `url`; nothing is connected yet. What the URL says goes before `options`.
 
     Raises RedisURLError when redis-py cannot use the URL.
     """
     try:
         _check_place(url)
-        pool = redis.ConnectionPool.from_url(url, **options)
+        pool = pool_class.from_url(url, **options)
         # redis-py refuses unknown query parameters only when it makes a connection
         pool.make_connection()
     except (ValueError, TypeError, redis.RedisError) as error:

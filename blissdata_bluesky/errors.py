@@ -49,8 +49,16 @@ class JournalError(BlissdataBlueskyError, OSError):
     """A journal cannot be written, read or locked."""
 
 
-class WriterClosedError(BlissdataBlueskyError, RuntimeError):
-    """A document or command came after `BlissdataWriter.close`."""
+class JournalOwnedError(JournalError):
+    """A journal belongs to a process that is publishing it now."""
+
+
+class JournalTargetError(JournalError):
+    """A journal's run was published to another Redis than the one that was given."""
+
+
+class WriterLossError(BlissdataBlueskyError, RuntimeError):
+    """A document could be kept nowhere, and the writer was told to end the plan then (`on_loss="abort"`)."""
 
 
 class RunNotFoundError(BlissdataBlueskyError, KeyError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import threading
@@ -14,15 +15,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self
 
 import platformdirs
 
-from .connection import redact
-from .errors import DocumentError, JournalError, RedisTargetError, RedisUnreachableError
-from .journal import Header, JournalDirectory, RunJournal
+from .connection import redact, target
+from .errors import DocumentError, RedisTargetError, RedisUnreachableError, WriterLossError
+from .journal import Fsync, Header, JournalDirectory, Syncer
 from .packing import pack_document
-from .publish import IdentityRule, Publisher, PublisherOptions, Routes, RunFeed, identity_from_start
+from .publish import (
+    IdentityRule,
+    LeftBehind,
+    Publisher,
+    PublisherOptions,
+    Routes,
+    RunFeed,
+    identity_from_start,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +55,8 @@ class WriterStatistics:
     """Seconds since the oldest queued document was given; 0 when none is."""
     open_runs: int
     """Runs that have started and not stopped."""
+    recovered: tuple[str, ...]
+    """One sentence for each run of a dead process that was published from its journal."""
 
 
 class BlissdataWriter:
@@ -55,13 +66,15 @@ class BlissdataWriter:
     for the network and never raises. What cannot be published is said in the log of `blissdata_bluesky`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the names that users know
         self,
         redis_url: str,
         *,
         journal: str | Path | None = DEFAULT_JOURNAL,
         prepare_after: float | None = 60.0,
         require_redis: bool = False,
+        on_loss: Literal["warn", "abort"] = "warn",
+        fsync: Fsync = 1.0,
         identity: IdentityRule = identity_from_start,
     ) -> None:
         """Connect once, to find what no waiting would mend; a server that is away now may come later.
@@ -71,11 +84,18 @@ class BlissdataWriter:
         redis_url
             `redis://`, `rediss://` or `unix://`, with user and password where the server wants them.
         journal
-            Directory of the journals; None keeps documents in memory only, and a killed process loses them.
+            Directory of the journals; None keeps documents in memory only, and a killed process loses them. Runs
+            that a dead process left there for the same Redis are published now, in the background.
         prepare_after
             Seconds after which a scan that has rows of `baseline` or monitors only passes to STARTED; None: never.
         require_redis
             Raise RedisUnreachableError when nothing answers, instead of one warning.
+        on_loss
+            What happens when a document can be kept nowhere: "warn" says so in the log, once a run; "abort" raises
+            WriterLossError as well, which ends the plan.
+        fsync
+            When journals are brought to the disk, for the case that the power fails: "never" leaves it to the
+            operating system, "run" does it when a run stops, a number of seconds that often as well.
         identity
             Start document → identity of the scan (blissdata's ESRFIdentityModel), in place of the default rule.
 
@@ -85,33 +105,51 @@ class BlissdataWriter:
             The URL, the login, the modules or the database are wrong; the message says which, and the remedy.
         JournalError
             The journal's directory cannot be made or written.
+        ValueError
+            `on_loss` or `fsync` is none of the above.
         """
-        self._target = redact(redis_url)
+        if on_loss not in {"warn", "abort"}:
+            raise ValueError(f'on_loss={on_loss!r}: give "warn" or "abort"')
+        self._place = redact(redis_url)
+        self._on_loss = on_loss
+        self._identity = identity
+        self._syncer = Syncer(fsync)
         self._journals = None if journal is None else JournalDirectory(Path(journal))
-        options = PublisherOptions(prepare_after, identity, _MEMORY_LIMIT)
-        self._publisher = Publisher(redis_url, options, self._finish)
+        place = str(self._journals.path) if self._journals else "memory"
+        note = self._journals.note if self._journals else lambda _: None
+        options = PublisherOptions(prepare_after, _MEMORY_LIMIT, place)
+        self._publisher = Publisher(redis_url, options, self._finish, note)
+        self._target = target(redis_url)
         self._routes = Routes()
         self._lock = threading.Lock()
         self._closed = self._refused = False
         self._connect(require_redis=require_redis)
+        if self._journals is not None:
+            self._journals.warn_if_remote()
+            self._publisher.recover(LeftBehind(self._journals, self._target))
         atexit.register(self.close, _EXIT_SECONDS)
         os.register_at_fork(after_in_child=partial(_leave_to_parent, weakref.ref(self)))
 
     def __call__(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Take one Bluesky document. Returns within microseconds, and never raises."""
+        """Take one Bluesky document. Returns within microseconds.
+
+        Raises WriterLossError when the document can be kept nowhere and `on_loss` is "abort", and nothing else.
+        """
         try:
             with self._lock:
                 self._take(name, doc)
+        except WriterLossError:
+            raise
         except DocumentError as error:
             uid = doc.get("uid") if isinstance(doc, Mapping) else None
             logger.error("a document of type %r (uid %s) is not published: %s", name, uid, error)
         except Exception:
             logger.exception("a document of type %r is not published; please report this", name)
 
-    def flush(self, timeout: float | None = None) -> bool:
+    def flush(self, timeout: float | None = 10.0) -> bool:
         """Wait until Redis has acknowledged all that was given before this call; whether it did within `timeout` s.
 
-        False, too, when documents had to be given up since the last flush; the log says which and why.
+        None waits as long as it takes. False, too, when documents had to be given up since the last flush; the log says which and why.
         """
         return self._publisher.flush(timeout)
 
@@ -119,7 +157,12 @@ class BlissdataWriter:
         """A snapshot of counters."""
         publisher = self._publisher
         return WriterStatistics(
-            publisher.queued, publisher.peak, publisher.published_rows, publisher.lag, len(self._routes)
+            publisher.queued,
+            publisher.peak,
+            publisher.published_rows,
+            publisher.lag,
+            len(self._routes),
+            tuple(publisher.recovered),
         )
 
     def close(self, timeout: float | None = 10.0) -> bool:
@@ -134,13 +177,14 @@ class BlissdataWriter:
         atexit.unregister(self.close)
         deadline = None if timeout is None else time.monotonic() + timeout
         flushed = self.flush(timeout)
-        ended = self._publisher.stop(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        ended = self._publisher.stop(_left(deadline))
+        self._syncer.stop(_left(deadline))
         if not (flushed and ended):
             logger.warning(
                 "%s has not acknowledged %d documents at close%s",
-                self._target,
+                self._place,
                 self._publisher.queued,
-                f"; they stay in {self._journals.path}" if self._journals else "; they are lost",
+                f"; the next writer publishes them from {self._journals.path}" if self._journals else "; they are lost",
             )
         return flushed and ended
 
@@ -182,6 +226,8 @@ class BlissdataWriter:
             self._lose(feed, name)
         if name == "stop":
             self._routes.remove(feed)
+            if feed.journal is not None:
+                self._syncer.end(feed.journal)
             if feed.repeated:
                 self._routes.leave_out(feed.uid)
 
@@ -191,18 +237,19 @@ class BlissdataWriter:
             raise DocumentError("the writer is closed, and what comes later is left out; make a new one")
 
     def _lose(self, feed: RunFeed, name: str) -> None:
+        message = (
+            f"run {feed.uid}: documents are lost: no journal takes them, and {_MEMORY_LIMIT // 2**20} MB wait for "
+            f"{self._place} already"
+        )
         if not feed.reported:
             feed.reported = True
-            logger.error(
-                "run %s: documents are lost: no journal takes them, and %d MB wait for %s already",
-                feed.uid,
-                _MEMORY_LIMIT // 2**20,
-                self._target,
-            )
+            logger.error(message)
         if name == "start":
             self._routes.remove(feed)
             self._routes.leave_out(feed.uid)
             self._publisher.drop(feed)
+        if self._on_loss == "abort":
+            raise WriterLossError(message)
 
     def _open(self, start: Mapping[str, Any]) -> RunFeed:
         uid = start.get("uid")
@@ -214,9 +261,11 @@ class BlissdataWriter:
         if self._publisher.knows(uid):
             self._routes.leave_out(uid)
             raise DocumentError("a run with this uid is being published already; give every run a uid of its own")
-        publisher = uuid.uuid4().hex
-        journal = self._open_journal(Header(uid, publisher, self._target))
-        feed = RunFeed(uid, publisher, journal, start_hash=start_hash)
+        header = Header(uid, uuid.uuid4().hex, self._target, self._identity_of(start))
+        journal = self._journals.create(header) if self._journals else None
+        if journal is not None:
+            self._syncer.add(journal)
+        feed = RunFeed(uid, header.publisher, header.identity, journal, start_hash=start_hash)
         self._routes.add(feed)
         self._publisher.open(feed)
         return feed
@@ -231,24 +280,25 @@ class BlissdataWriter:
             "a run with this uid is open already; this second one is left out. Give every run a uid of its own"
         )
 
-    def _open_journal(self, header: Header) -> RunJournal | None:
-        if self._journals is None:
-            return None
+    def _identity_of(self, start: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return self._journals.create(header)
-        except JournalError as error:
-            logger.error("run %s is published from memory only: %s", header.uid, error)
-            return None
+            return json.loads(json.dumps(dict(self._identity(start))))  # type: ignore[no-any-return]
+        except Exception:
+            logger.exception("run %s: the identity rule failed, the default rule takes its place", start["uid"])
+            return identity_from_start(start)
 
-    def _finish(self, feed: RunFeed) -> None:
+    def _finish(self, feed: RunFeed, abandoned: str) -> None:
         if self._journals is not None and feed.journal is not None:
-            self._journals.finish(feed.journal)
+            (self._journals.abandon if abandoned else self._journals.finish)(feed.journal)
 
     def _leave_to_parent(self) -> None:
         # another thread may have held the lock when the process was forked
         self._lock = threading.Lock()
         self._closed = True
         atexit.unregister(self.close)
+        # a lock lasts as long as any process holds the file
+        self._publisher.forget()
+        self._syncer.forget()
 
 
 def _leave_to_parent(reference: weakref.ref[BlissdataWriter]) -> None:
@@ -256,6 +306,10 @@ def _leave_to_parent(reference: weakref.ref[BlissdataWriter]) -> None:
     writer = reference()
     if writer is not None:
         writer._leave_to_parent()  # noqa: SLF001 - it is this module's own
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _is_repetition(feed: RunFeed, name: str, doc: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import delete, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tiled.catalog import orm
 from tiled.catalog.adapter import RootNode
@@ -35,6 +35,16 @@ class Registration(NamedTuple):
     uid: str
     start: Mapping[str, Any]
     stop: Mapping[str, Any] | None = None
+    incomplete: str = ""
+    """Why nothing more will come, although the run is not whole."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the node of the run tells: `start`, `stop` once there is one, and `incomplete` where it applies."""
+        metadata: dict[str, Any] = {"start": clean_mapping(self.start)}
+        if self.stop is not None:
+            metadata["stop"] = clean_mapping(self.stop)
+        return metadata | ({"incomplete": self.incomplete} if self.incomplete else {})
 
 
 class Catalog:
@@ -81,16 +91,15 @@ class Catalog:
             async with self._engine.begin() as connection:
                 await connection.execute(text("ANALYZE"))
 
-    async def update_stop(self, uid: str, stop: Mapping[str, Any]) -> bool:
-        """Add the stop document to a run. False: no such run."""
-        here = (orm.Node.parent == _ROOT_ID) & (orm.Node.key == uid)
+    async def update(self, run: Registration) -> bool:
+        """Add how a run has ended. False: no such run."""
+        here = (orm.Node.parent == _ROOT_ID) & (orm.Node.key == run.uid)
         async with self._engine.begin() as connection:
             known = (await connection.execute(select(orm.Node.metadata_).where(here))).scalar()
             if known is None:
                 return False
-            metadata = {**known, "stop": clean_mapping(stop)}
-            await connection.execute(update(orm.Node).where(here).values(metadata_=metadata))
-        self._recent.drop(uid)
+            await connection.execute(update(orm.Node).where(here).values(metadata_={**known, **run.metadata}))
+        self._recent.drop(run.uid)
         return True
 
     async def remove(self, uids: Iterable[str]) -> None:
@@ -104,9 +113,10 @@ class Catalog:
             self._recent.drop(uid)
 
     async def uids(self) -> dict[str, bool]:
-        """The uids of all registered runs, in this order, each with whether its stop document is known."""
-        stopped = has_key(self._engine.dialect.name, KeyPresent("stop"))
-        ours = select(orm.Node.key, stopped).join(orm.DataSource, orm.DataSource.node_id == orm.Node.id)
+        """The uids of all registered runs, in this order, each with whether it is known how the run ended."""
+        dialect = self._engine.dialect.name
+        ended = or_(has_key(dialect, KeyPresent("stop")), has_key(dialect, KeyPresent("incomplete")))
+        ours = select(orm.Node.key, ended).join(orm.DataSource, orm.DataSource.node_id == orm.Node.id)
         statement = ours.where(orm.Node.parent == _ROOT_ID, orm.DataSource.mimetype == MIMETYPE).order_by(orm.Node.id)
         async with self._engine.connect() as connection:
             return {key: bool(known) for key, known in await connection.execute(statement)}
@@ -120,13 +130,10 @@ class Catalog:
 
 
 def _row(run: Registration) -> dict[str, Any]:
-    metadata = {"start": clean_mapping(run.start)}
-    if run.stop is not None:
-        metadata["stop"] = clean_mapping(run.stop)
     return {
         "key": run.uid,
         "parent": _ROOT_ID,
-        "metadata_": metadata,
+        "metadata_": run.metadata,
         "structure_family": StructureFamily.container,
         "specs": _RUN_SPECS,
     }

@@ -1,23 +1,38 @@
-"""A directory of journals: open ones that belong to runs, finished ones that are kept for a while."""
+"""A directory of journals: those of runs that are being published, and those that are kept afterwards."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from ..errors import JournalError
 from ..names import run_uuid, ulid
-from .records import Header
+from .network import network_file_system
+from .records import Header, owner
 from .run import RunJournal
 
 logger = logging.getLogger(__name__)
 
-OPEN_SUFFIX = ".journal"
-FINISHED_SUFFIX = ".finished-journal"
+_FAULT = "last-fault.json"
+
+
+class Fate(StrEnum):
+    """What has become of a journal; its value is the suffix of the file."""
+
+    UNFINISHED = ".journal"
+    """Being published, or left over by a process that died."""
+    FINISHED = ".finished-journal"
+    """Redis has the whole run; kept for the retention."""
+    ABANDONED = ".abandoned-journal"
+    """Redis does not take the run; kept until somebody replays or removes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +44,14 @@ class Retention:
 
 
 class JournalDirectory:
-    """Makes journals, sets them aside when they are finished, and lets go of what is older than the retention."""
+    """Makes journals, sets them aside when they are done, and lets go of what is older than the retention."""
 
     def __init__(self, path: Path, retention: Retention | None = None) -> None:
         """Raises JournalError when the directory cannot be made or written."""
         self.path = path.expanduser().absolute()
         self._retention = retention or Retention()
+        self._lock = threading.Lock()
+        self._failing = False
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -42,43 +59,105 @@ class JournalDirectory:
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise JournalError(f"journal directory {self.path} cannot be written: give journal=DIR that can")
 
-    def create(self, header: Header) -> RunJournal:
-        """A journal for a new run. Raises JournalError, also when an unfinished one of the same run is there."""
-        return RunJournal.create(self._path(header.uid, OPEN_SUFFIX), header)
+    def warn_if_remote(self) -> None:
+        """One warning when the directory lies on a network file system."""
+        if kind := network_file_system(self.path):
+            logger.warning(
+                "the journals in %s lie on a network file system (%s): each document waits for it, and its locks may "
+                "not hold between computers. Give journal=DIR on a local disk.",
+                self.path,
+                kind,
+            )
+
+    def create(self, header: Header) -> RunJournal | None:
+        """A journal for a new run; None when none can be made, of which the log tells once until one can be."""
+        path = self.path / f"{ulid(run_uuid(header.uid))}-{header.publisher[:8]}{Fate.UNFINISHED}"
+        try:
+            journal = RunJournal.create(path, header)
+        except JournalError as error:
+            self._tell(header.uid, str(error))
+            return None
+        journal.on_failure = lambda failed: self._tell(failed.header.uid, f"{failed.path}: {failed.failed}")
+        with self._lock:
+            if self._failing:
+                self._failing = False
+                logger.warning("run %s and later ones have journals in %s again", header.uid, self.path)
+        return journal
 
     def finish(self, journal: RunJournal) -> None:
         """Set a journal aside whose run every reader has taken whole."""
-        journal.close()
-        try:
-            journal.path.replace(self._path(journal.header.uid, FINISHED_SUFFIX))
-        except OSError as error:
-            logger.error("journal %s cannot be set aside: %s", journal.path, error.strerror)
+        self._set_aside(journal, Fate.FINISHED)
         self.prune()
 
-    def unfinished(self) -> list[Path]:
-        """The journals of runs that are not published whole, oldest first."""
-        return [path for _, _, path in sorted(self._files(OPEN_SUFFIX))]
+    def abandon(self, journal: RunJournal) -> None:
+        """Set a journal aside that Redis does not take."""
+        self._set_aside(journal, Fate.ABANDONED)
+
+    def paths(self, *fates: Fate) -> list[Path]:
+        """The journals with one of these fates (all without any), oldest first."""
+        return [path for _, _, path in sorted(self._files(*(fates or Fate)))]
+
+    def note(self, message: str) -> None:
+        """Keep the last fault for `doctor`, which runs in another process."""
+        fault = {"time": time.time(), "owner": owner(), "message": message}
+        new = self.path / f"{_FAULT}.{os.getpid()}"
+        try:
+            new.write_text(json.dumps(fault))
+            new.replace(self.path / _FAULT)
+        except OSError as error:
+            logger.debug("%s cannot be written: %s", new, error)
+
+    def fault(self) -> dict[str, Any] | None:
+        """The last fault that was noted: `time`, `owner`, `message`; None when there was none."""
+        try:
+            fault = json.loads((self.path / _FAULT).read_text())
+        except (OSError, ValueError):
+            return None
+        return fault if isinstance(fault, dict) else None
 
     def prune(self) -> None:
-        """Remove finished journals beyond the retention, oldest first."""
-        files = sorted(self._files(FINISHED_SUFFIX))
+        """Remove finished journals beyond the retention, oldest first, and marks that have lost their journal."""
+        files = sorted(self._files(Fate.FINISHED))
         total = sum(size for _, size, _ in files)
         for modified, size, path in files:
-            if total <= self._retention.bytes and time.time() - modified <= self._retention.seconds:
-                return
-            try:
-                path.unlink(missing_ok=True)
+            if total > self._retention.bytes or time.time() - modified > self._retention.seconds:
+                self._remove(path)
                 total -= size
-            except OSError as error:
-                logger.error("journal %s cannot be removed: %s", path, error.strerror)
+        for marks in self.path.glob("*.marks"):
+            if not any(marks.with_suffix(fate).exists() for fate in Fate):
+                self._remove(marks)
 
-    def _path(self, uid: str, suffix: str) -> Path:
-        return self.path / (ulid(run_uuid(uid)) + suffix)
+    def _tell(self, uid: str, reason: str) -> None:
+        with self._lock:
+            told, self._failing = self._failing, True
+        if not told:
+            logger.error(
+                "run %s: %s. Runs go on and are published from memory; what is not published when this process dies "
+                "is lost. Free space in %s. Further runs that have no journal are not reported.",
+                uid,
+                reason,
+                self.path,
+            )
 
-    def _files(self, suffix: str) -> Iterator[tuple[float, int, Path]]:
-        for path in self.path.glob(f"*{suffix}"):
+    def _set_aside(self, journal: RunJournal, fate: Fate) -> None:
+        try:
+            # before its lock is released, or somebody might adopt it
+            journal.path.replace(journal.path.with_suffix(fate))
+        except OSError as error:
+            logger.error("journal %s cannot be set aside: %s", journal.path, error.strerror)
+        journal.close()
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.error("%s cannot be removed: %s", path, error.strerror)
+
+    def _files(self, *fates: Fate) -> Iterator[tuple[float, int, Path]]:
+        for path in self.path.iterdir():
             try:
                 status = path.stat()
             except FileNotFoundError:
                 continue
-            yield status.st_mtime, status.st_size, path
+            if path.suffix in fates:
+                yield status.st_mtime, status.st_size, path

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import ormsgpack
 
@@ -18,6 +21,12 @@ _MAGIC = b"BBJ1"
 _FRAME = struct.Struct("<4sII")
 # A length beyond this is not a length: the file is damaged there.
 _LONGEST = 2**31
+_READ_BYTES = 2**20
+
+
+def owner() -> str:
+    """Host and number of this process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,11 @@ class Header:
     publisher: str
     """Who may continue the run; stands in its documents stream as well."""
     target: str
-    """The Redis URL without password."""
+    """The Redis that the run is published to (`connection.target`)."""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """Identity of the scan, so that all readers give the run the same one."""
+    owner: str = field(default_factory=owner)
+    """Host and number of the process that wrote it, for people."""
     format: int = FORMAT
     created: float = field(default_factory=time.time)
 
@@ -62,26 +75,47 @@ def record_size(length: int) -> int:
     return _FRAME.size + length
 
 
-def read_records(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """(offset after the record, payload) of every whole record from `offset` on.
+def read_records(descriptor: int, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(offset after the record, payload) of every whole record of an open file from `offset` on.
 
-    Stops at the first one that is torn or damaged. Raises JournalError when the file cannot be read.
+    Stops at the first one that is torn or damaged. The file's position is neither used nor moved, so its owner may
+    append meanwhile. Raises OSError when the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            while payload := _next_payload(file.read(_FRAME.size), file.read):
-                offset += _FRAME.size + len(payload)
-                yield offset, payload
-    except OSError as error:
-        raise JournalError(f"{path} cannot be read: {error.strerror}") from error
+    window = _Window(descriptor)
+    while len(head := window.get(offset, _FRAME.size)) == _FRAME.size:
+        magic, length, checksum = _FRAME.unpack(head)
+        if magic != _MAGIC or length > _LONGEST:
+            return
+        payload = window.get(offset + _FRAME.size, length)
+        if len(payload) < length or zlib.crc32(payload) != checksum:
+            return
+        offset += _FRAME.size + length
+        yield offset, payload
 
 
-def _next_payload(head: bytes, read: Callable[[int], bytes]) -> bytes | None:
-    if len(head) < _FRAME.size:
-        return None
-    magic, length, checksum = _FRAME.unpack(head)
-    if magic != _MAGIC or length > _LONGEST:
-        return None
-    payload = read(length)
-    return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
+class _Window:
+    """The bytes of a file, fetched in large pieces."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._begin = 0
+        self._piece = b""
+
+    def get(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` on, or fewer where the file ends."""
+        if offset < self._begin or offset + length > self._begin + len(self._piece):
+            # a damaged length must not ask for memory that the file cannot fill
+            there = max(0, os.fstat(self._descriptor).st_size - offset)
+            self._begin, self._piece = (
+                offset,
+                _read_whole(self._descriptor, offset, min(there, max(length, _READ_BYTES))),
+            )
+        at = offset - self._begin
+        return self._piece[at : at + length]
+
+
+def _read_whole(descriptor: int, offset: int, length: int) -> bytes:
+    piece = os.pread(descriptor, length, offset)
+    while len(piece) < length and (more := os.pread(descriptor, length - len(piece), offset + len(piece))):
+        piece += more
+    return piece

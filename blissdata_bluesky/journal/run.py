@@ -3,42 +3,87 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..errors import JournalError
+from ..errors import JournalError, JournalOwnedError
+from .marks import BatchMarks
 from .records import Header, frame, read_records
 
-logger = logging.getLogger(__name__)
-
 _CLOSED = -1
+# not looked at by those who search for journals that nobody owns; then it is renamed, with its lock
+_NEW_SUFFIX = ".new"
 
 
 class RunJournal:
     """An open journal, locked for its owner. `append` has reached the operating system when it returns."""
 
-    def __init__(self, path: Path, descriptor: int, header: Header, size: int) -> None:
+    def __init__(self, path: Path, descriptor: int, header: Header, begin: int, size: int) -> None:
+        """`create` and `adopt` make journals."""
         self.path = path
         self.header = header
+        self.begin = begin
+        """Where the documents begin, in bytes."""
+        self.failed = ""
+        """Why nothing can be appended any more."""
+        self.on_failure: Callable[[RunJournal], None] | None = None
+        """Told once, when the first record could not be written."""
         self._descriptor = descriptor
         self._size = size
-        self._failed = False
+        self._marks: BatchMarks | None = None
 
     @classmethod
     def create(cls, path: Path, header: Header) -> RunJournal:
-        """A new journal. Raises JournalError when the file exists or cannot be made."""
+        """A new journal. Raises JournalError when it cannot be made."""
+        new = path.with_suffix(_NEW_SUFFIX)
+        descriptor = _CLOSED
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            begin = _write(descriptor, header.pack())
+            new.rename(path)
         except OSError as error:
+            if descriptor != _CLOSED:
+                os.close(descriptor)
+                new.unlink(missing_ok=True)
             raise JournalError(f"journal {path} cannot be made: {error.strerror}") from error
-        journal = cls(path, descriptor, header, 0)
-        if not journal.append(header.pack()):
-            journal.close()
-            path.unlink()
-            raise JournalError(f"journal {path} cannot be written")
+        return cls(path, descriptor, header, begin, begin)
+
+    @classmethod
+    def adopt(cls, path: Path) -> RunJournal:
+        """Take over the journal of an owner that is gone, for reading; `size` tells how far it is whole.
+
+        Raises JournalOwnedError while its owner lives, JournalError when it cannot be read or has no valid header.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise JournalError(f"journal {path} cannot be opened: {error.strerror}") from error
+        try:
+            return cls._adopt(path, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    @classmethod
+    def _adopt(cls, path: Path, descriptor: int) -> RunJournal:
+        try:
+            _lock(path, descriptor)
+            records = read_records(descriptor)
+            begin, payload = next(records, (0, b""))
+            header = Header.unpack(payload, path)
+            size = begin
+            for offset, _ in records:
+                size = offset
+        except BlockingIOError as error:
+            raise JournalOwnedError(f"journal {path} belongs to a process that is publishing it") from error
+        except OSError as error:
+            if isinstance(error, JournalError):
+                raise
+            raise JournalError(f"journal {path} cannot be read: {error.strerror}") from error
+        journal = cls(path, descriptor, header, begin, size)
+        journal.failed = "its owner is gone"
         return journal
 
     @property
@@ -46,43 +91,73 @@ class RunJournal:
         """Bytes of whole records."""
         return self._size
 
+    @property
+    def excess(self) -> int:
+        """Bytes after the last whole record: torn or damaged, and never read."""
+        return os.fstat(self._descriptor).st_size - self._size
+
+    @property
+    def marks(self) -> BatchMarks | None:
+        """How the run was cut into batches; None when that cannot be kept."""
+        if self._marks is None and self._descriptor != _CLOSED:
+            try:
+                self._marks = BatchMarks(self.path.with_suffix(".marks"))
+            except OSError:
+                return None
+        return self._marks
+
     def append(self, payload: bytes) -> bool:
-        """Write one record. False, with one error in the log, from the first one on that could not be written."""
-        if self._failed:
+        """Write one record. False from the first one on that could not be written."""
+        if self.failed:
             return False
-        head = frame(payload)
-        size = len(head) + len(payload)
         try:
-            written = os.writev(self._descriptor, (head, payload))
-            while written < size:
-                written += os.write(self._descriptor, (head + payload)[written:])
+            self._size += _write(self._descriptor, payload)
         except OSError as error:
             self._fail(error)
             return False
-        self._size += size
         return True
 
     def records(self, offset: int) -> Iterator[tuple[int, bytes]]:
-        """(offset after the record, payload) of the records from `offset` on; 0 gives the header first."""
-        return read_records(self.path, offset)
+        """(offset after the record, payload) of the records from `offset` on; 0 gives the header first.
+
+        Raises JournalError when the file cannot be read.
+        """
+        try:
+            yield from read_records(self._descriptor, offset)
+        except OSError as error:
+            raise JournalError(f"journal {self.path} cannot be read: {error.strerror}") from error
 
     def close(self) -> None:
-        """Release the lock. The file stays. May be repeated."""
+        """Release the lock. The files stay. May be repeated."""
         if self._descriptor != _CLOSED:
             os.close(self._descriptor)
             self._descriptor = _CLOSED
+        if self._marks is not None:
+            self._marks.close()
 
     def _fail(self, error: OSError) -> None:
-        self._failed = True
-        logger.error(
-            "run %s: journal %s cannot be written (%s). The run goes on and is published from memory; what is not "
-            "published when this process dies is lost. Free space in that directory.",
-            self.header.uid,
-            self.path,
-            error.strerror,
-        )
-        # a torn record would hide whatever might follow it
+        self.failed = error.strerror or str(error)
         try:
+            # a torn record would hide whatever might follow it
             os.ftruncate(self._descriptor, self._size)
-        except OSError:
-            logger.exception("run %s: journal %s cannot be cut back either", self.header.uid, self.path)
+        except OSError as error_again:
+            self.failed += f"; it cannot be cut back either ({error_again.strerror})"
+        if self.on_failure is not None:
+            self.on_failure(self)
+
+
+def _lock(path: Path, descriptor: int) -> None:
+    """Raises BlockingIOError when it is another's, also when that one has just set it aside."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not path.exists() or not os.path.samestat(path.stat(), os.fstat(descriptor)):
+        raise BlockingIOError
+
+
+def _write(descriptor: int, payload: bytes) -> int:
+    """Append one record; return its size. Raises OSError, and may then have written a part."""
+    head = frame(payload)
+    size = len(head) + len(payload)
+    written = os.writev(descriptor, (head, payload))
+    while written < size:
+        written += os.write(descriptor, (head + payload)[written:])
+    return size

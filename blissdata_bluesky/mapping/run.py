@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from ..errors import DocumentError
 from ..protocol import JsonEncoding, ScanState
 from .blocks import EventBlock, block_of_events, block_of_page, check_event, rows_of
-from .identity import IdentityRule, identity_from_start
+from .identity import identity_from_start
 from .operations import AddDocument, AppendRows, ChangeState, ColumnRows, CreateScan, DeclareStreams, Operation
 from .scan_info import end_info, scan_info
 from .streams import IRREGULAR, MappedStream, check_descriptor
@@ -23,18 +24,21 @@ Operations: TypeAlias = Iterator[Operation]
 class RunMapper:
     """One run. It holds no more than what the next document needs: no rows, no clock, no connection."""
 
-    def __init__(self, start: Document, identity: IdentityRule = identity_from_start) -> None:
+    def __init__(self, start: Document, identity: Document | None = None) -> None:
+        """`identity`: of the scan; without it, the one that the default rule gives."""
         self._start = start
         self._uid: str = start["uid"]
-        self._identity = dict(identity(start))
+        self._identity = dict(identity or identity_from_start(start))
         self._streams: dict[str, MappedStream] = {}
         self._by_descriptor: dict[str, MappedStream] = {}
         self._end: dict[str, Any] = {}
         self._documents = 0
         self._complained: set[str] = set()
         self.state: ScanState | None = None
-        self.incomplete = False
-        """Set it when documents of the run are lost: it then ends as FAILURE, whatever the stop document says."""
+        self.incomplete = ""
+        """Set the reason when documents of the run are lost: it ends as FAILURE, whatever the stop document says."""
+        self.quiet = False
+        """Whether the log has told of these documents before."""
 
     @property
     def waits_to_prepare(self) -> bool:
@@ -137,13 +141,26 @@ class RunMapper:
             stream.descriptors.append(descriptor)
         self._by_descriptor[descriptor["uid"]] = stream
 
-    def _take_stop(self, stop: Document) -> Operations:
+    def end_incomplete(self, reason: str, time: float) -> Operations:
+        """End a run whose stop document never came; `time`: when it was heard of last. None is invented."""
+        self.incomplete = reason
+        yield from self._declare_all()
+        self._end = end_info({"time": time})
+        yield from self._close()
+
+    def _declare_all(self) -> Operations:
         yield from self._declare([stream for stream in self._streams.values() if not stream.declared])
         yield from self.prepare()
-        self._end = end_info(stop) | ({"end_reason": "FAILURE"} if self.incomplete else {})
-        yield self._add_document("stop", stop)
+
+    def _close(self) -> Operations:
         yield self._change(ScanState.STOPPED)
         yield self._change(ScanState.CLOSED)
+
+    def _take_stop(self, stop: Document) -> Operations:
+        yield from self._declare_all()
+        self._end = end_info(stop) | ({"end_reason": "FAILURE"} if self.incomplete else {})
+        yield self._add_document("stop", stop)
+        yield from self._close()
 
     def _stream_of(self, event: Document) -> MappedStream:
         if not isinstance(event, Mapping):
@@ -178,6 +195,8 @@ class RunMapper:
         if key in stream.warned:
             return
         stream.warned.add(key)
+        if self.quiet:
+            return
         logger.warning(
             "run %s, stream %r, key %r: the value of row %d does not fit the column (%s) and is kept in %r; "
             "correct dtype_numpy and shape in the device's describe(). Further rows are not reported.",
@@ -203,7 +222,7 @@ class RunMapper:
         return ChangeState(state, self._info(self._end if state == ScanState.CLOSED else {}))
 
     def _info(self, end: Document | None = None) -> dict[str, Any]:
-        return scan_info(self._start, self._identity, self._streams.values(), end or {})
+        return scan_info(self._start, self._identity, self._streams.values(), end or {}, self.incomplete)
 
     def _add_document(self, name: str, document: Document) -> AddDocument:
         rows = {stream.name: stream.rows for stream in self._streams.values()}
@@ -215,6 +234,8 @@ class RunMapper:
         if subject in self._complained:
             return
         self._complained.add(subject)
+        if self.quiet:
+            return
         stream = self._by_descriptor.get(subject)
         logger.error(
             "run %s, stream %r: a document of type %r (seq_num %r) is left out: %s. The run goes on without it; the "
@@ -243,4 +264,5 @@ def _columns(stream: MappedStream, block: EventBlock) -> tuple[tuple[ColumnRows,
             rows, held = rows_of(column.encoding, values)
             columns.append(ColumnRows(stream.stream_name(key), column.encoding, stream.rows, rows))
         irregular += [{"row": stream.rows + row, "key": key, "value": value} for row, value in held.items()]
-    return tuple(columns), irregular
+    # the same order however the rows are cut into blocks
+    return tuple(columns), sorted(irregular, key=itemgetter("row"))

@@ -27,9 +27,15 @@ _END_REASON = {"success": "SUCCESS", "abort": "USER_ABORT", "fail": "FAILURE"}
 
 
 def scan_info(
-    start: Mapping[str, Any], identity: Mapping[str, Any], streams: Iterable[MappedStream], end: Mapping[str, Any]
+    start: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    streams: Iterable[MappedStream],
+    end: Mapping[str, Any],
+    incomplete: str = "",
 ) -> Info:
     """The info of a scan whose declared streams are `streams`; `end` is empty until the run stops (`end_info`).
+
+    `incomplete`: why the run is not whole; stands in `info["bluesky"]["incomplete"]`.
 
     Never longer than blissdata takes: the start document is left out first, then what channels have beside `dim`;
     `info["bluesky"]["left_out"]` says so.
@@ -53,6 +59,8 @@ def scan_info(
         "bluesky": {"uid": start["uid"], "left_out": [], "start": plain(start)},
         **end,
     }
+    if incomplete:
+        info["bluesky"]["incomplete"] = incomplete
     if isinstance(points := start.get("num_points"), int) and _is_number(points):
         info["npoints"] = points
     return _shortened(info)

@@ -2,7 +2,19 @@
 
 from ..mapping import IdentityRule, identity_from_start
 from .feed import RunFeed
+from .left_behind import LeftBehind
 from .publisher import Publisher, PublisherOptions
+from .recovery import recover, replay
 from .routes import Routes
 
-__all__ = ["IdentityRule", "Publisher", "PublisherOptions", "Routes", "RunFeed", "identity_from_start"]
+__all__ = [
+    "IdentityRule",
+    "LeftBehind",
+    "Publisher",
+    "PublisherOptions",
+    "Routes",
+    "RunFeed",
+    "identity_from_start",
+    "recover",
+    "replay",
+]

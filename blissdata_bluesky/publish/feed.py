@@ -18,9 +18,11 @@ from ..packing import pack_and_copy, unpack_document
 Document: TypeAlias = tuple[str, Mapping[str, Any]]
 Batch: TypeAlias = dict["RunFeed", list[Document]]
 
-_BATCH_BYTES = 16 * 2**20
+BATCH_BYTES = 16 * 2**20
 # larger batches are no cheaper: what they touch no longer fits the processor caches
-_BATCH_DOCUMENTS = 4000
+BATCH_DOCUMENTS = 4000
+# A copied document takes several times the memory of a packed one, which counts as soon as many wait.
+_COPIES_BYTES = 8 * 2**20
 
 
 @dataclass(eq=False, slots=True)
@@ -29,6 +31,8 @@ class RunFeed:
 
     uid: str
     publisher: str
+    identity: Mapping[str, Any]
+    """Of the scan (blissdata's ESRFIdentityModel)."""
     journal: RunJournal | None
     given: int = 0
     """Documents that are in memory or in the journal."""
@@ -94,7 +98,8 @@ class Intake:
                 self._bytes_in += len(packed)
                 feed.given += 1
                 feed.queued += 1
-                self._items.append((feed, len(packed), packed if copy is None else (name, copy), time.monotonic()))
+                item = packed if copy is None or self.waiting_bytes > _COPIES_BYTES else (name, copy)
+                self._items.append((feed, len(packed), item, time.monotonic()))
                 if self._idle:
                     self.wake()
                 return True
@@ -120,13 +125,13 @@ class Intake:
         batch: Batch = {}
         size = 0
         self.oldest = self._items[0][3] if self._items else None
-        for _ in range(min(len(self._items), _BATCH_DOCUMENTS)):
+        for _ in range(min(len(self._items), BATCH_DOCUMENTS)):
             feed, length, document, _given = self._items.popleft()
             batch.setdefault(feed, []).append(unpack_document(document) if isinstance(document, bytes) else document)
             feed.taken += 1
             feed.offset += record_size(length)
             size += length
-            if size > _BATCH_BYTES:
+            if size > BATCH_BYTES:
                 break
         self._bytes_out += size
         for feed in list(self._spilled):
@@ -161,7 +166,7 @@ class Intake:
                 batch.setdefault(feed, []).append(unpack_document(packed))
                 feed.offset = offset
                 size += len(packed)
-                if size > _BATCH_BYTES:
+                if size > BATCH_BYTES:
                     return
         except JournalError as error:
             reason = str(error)

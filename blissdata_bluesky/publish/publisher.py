@@ -8,18 +8,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import redis
 
-from ..connection import open_client, redact
+from ..connection import NoticingPool, open_client, redact
 from ..errors import RedisTargetError, RedisUnreachableError
-from ..mapping import IdentityRule
+from ..journal import RunJournal
 from .database import require_ready
 from .feed import Batch, Intake, RunFeed
+from .left_behind import LeftBehind, orphan, recovered
 from .left_over import LeftOverDocuments
-from .run import RunPublisher
-from .sending import RunAbandonedError
+from .outage import Outage
+from .presence import RunAbandonedError, RunLostError
+from .run import Orphan, RunPublisher
 
 logger = logging.getLogger(__name__)
 
@@ -30,44 +32,66 @@ _TICK = 0.5
 _BUSY_DOCUMENTS = 50
 _GATHER_SECONDS = 0.003
 # what waiting may mend
-OUTAGES = (redis.RedisError, OSError, RedisTargetError, RedisUnreachableError)
+OUTAGES = (redis.RedisError, OSError, RedisTargetError, RedisUnreachableError, RunLostError)
+# so often it is asked between two documents whether Redis still has the runs that are open
+_CHECK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class PublisherOptions:
     """How runs are published."""
 
-    prepare_after: float | None
+    prepare_after: float | None = None
     """Seconds after which a scan with rows passes to STARTED in any case; None: never."""
-    identity: IdentityRule
-    memory_limit: int
+    memory_limit: int = 0
     """Bytes of documents that may wait in memory; past it they wait in the journal."""
+    waiting_place: str = "memory"
+    """Where documents wait during an outage, for the log."""
+    look_seconds: float | None = None
+    """How often it is looked for journals that were left behind; None: only when `recover` is called."""
+
+
+Finished: TypeAlias = Callable[[RunFeed, str], None]
+"""Told of a run that needs no more publishing, and why it was given up ("" when Redis has it whole)."""
 
 
 class Publisher:
     """Publishes what it is given. Its thread is a daemon, starts with the first document and ends with `stop`."""
 
-    def __init__(self, url: str, options: PublisherOptions, finished: Callable[[RunFeed], None]) -> None:
-        """`finished` is called in the thread when Redis has acknowledged that a run is closed.
+    def __init__(
+        self,
+        url: str,
+        options: PublisherOptions,
+        finished: Finished,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`finished` and `note` are called in the thread; `note` gets what the log tells of outages and faults.
 
         Raises RedisURLError.
         """
         self.intake = Intake(options.memory_limit)
         self._url = url
-        self._client = open_client(url)
+        self._client = open_client(url, NoticingPool)
         self._options = options
         self._finished = finished
+        self._note = note
         self._runs: dict[RunFeed, RunPublisher] = {}
+        self._orphans: dict[RunFeed, Orphan] = {}
         self._thread: threading.Thread | None = None
         self._ready = False
         self._stopping = threading.Event()
         self._progress = threading.Condition()
-        self._outage_since: float | None = None
+        self._outage = Outage(redact(url), options.waiting_place)
         self._rows_of_closed_runs = 0
         self._left_over = LeftOverDocuments()
+        self._left_behind: LeftBehind | None = None
+        self._adopting = False
+        self._looked = self._checked = 0.0
         self._feeds: dict[str, RunFeed] = {}
         self._given = self._done = self._given_up = self._reported = 0
         self.peak = 0
+        self.recovered: list[str] = []
+        """One sentence for each run that was published for a process that is gone."""
 
     @property
     def published_rows(self) -> int:
@@ -96,20 +120,43 @@ class Publisher:
 
     def expect_outage(self) -> None:
         """The log says already that the server does not answer."""
-        self._outage_since = time.monotonic()
+        self._outage.expect()
+
+    def recover(self, left_behind: LeftBehind) -> None:
+        """Publish, in the thread, the runs of processes that are gone."""
+        self._left_behind = left_behind
+        left_behind.look()
+        if left_behind or self._options.look_seconds is not None:
+            self._start()
+
+    def adopt(self, journal: RunJournal, *, raises_deleted: bool = False) -> None:
+        """Publish one journal that was taken over. Before the thread has been started only."""
+        feed, found = orphan(journal, raises_deleted=raises_deleted)
+        self._orphans[feed], self._feeds[feed.uid] = found, feed
+        self._start()
+
+    def wait_recovered(self, timeout: float | None = None) -> bool:
+        """Wait until there is nothing left to recover; whether that came within `timeout` seconds."""
+        with self._progress:
+            self._progress.wait_for(lambda: not self._recovering() or self._stopping.is_set(), timeout)
+        return not self._recovering()
 
     def open(self, feed: RunFeed) -> None:
         """A run begins."""
         self._feeds[feed.uid] = feed
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="blissdata-bluesky-publisher", daemon=True)
-            self._thread.start()
+        self._start()
 
     def drop(self, feed: RunFeed) -> None:
         """Forget a run that has not even begun."""
         del self._feeds[feed.uid]
         if feed.journal is not None:
             feed.journal.close()
+
+    def forget(self) -> None:
+        """In a forked child: runs, thread and connection are its parent's."""
+        for feed in self._feeds.values():
+            if feed.journal is not None:
+                feed.journal.close()
 
     def give(self, feed: RunFeed, name: str, document: Mapping[str, Any]) -> bool:
         """Hand over one document of an open run; see `Intake.give`. Calls must not overlap."""
@@ -146,10 +193,16 @@ class Publisher:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="blissdata-bluesky-publisher", daemon=True)
+            self._thread.start()
+
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
                 batch = self.intake.take(self._pause())
+                self._adopt_next()
                 self._publish(batch)
                 if sum(map(len, batch.values())) > _BUSY_DOCUMENTS:
                     self._stopping.wait(_GATHER_SECONDS)
@@ -162,6 +215,9 @@ class Publisher:
         """Let go of the connection and of the journals of unfinished runs, and of those who wait for progress."""
         self._stopping.set()
         self._client.close()
+        for feed, run in list(self._runs.items()):
+            if run.abandoned:
+                self._finished(feed, run.abandoned)
         for feed in list(self._feeds.values()):
             if feed.journal is not None:
                 feed.journal.close()
@@ -169,101 +225,147 @@ class Publisher:
             self._progress.notify_all()
 
     def _pause(self) -> float:
-        """Seconds that `take` may wait: less than a tick only matters while a scan waits to be prepared."""
-        return _TICK if any(run.waits_to_prepare for run in self._runs.values()) else 3600.0
+        """Seconds that `take` may wait for a document: there may be other things to do."""
+        if any(run.replaying for run in self._runs.values()) or self._orphans or self._left_behind:
+            return 0.0
+        if any(run.waits_to_prepare for run in self._runs.values()):
+            return _TICK
+        pauses = [_CHECK_SECONDS] if self._runs else []
+        return min([*pauses, self._options.look_seconds or 3600.0])
+
+    def _recovering(self) -> bool:
+        waiting = self._orphans or self._left_behind or self._adopting
+        return bool(waiting or any(run.orphaned for run in list(self._runs.values())))
+
+    def _adopt_next(self) -> None:
+        """Begin to publish a run that was left behind, one at a time."""
+        self._look()
+        if any(run.orphaned for run in self._runs.values()):
+            return
+        self._adopting = True
+        if self._left_behind and (journal := self._left_behind.take()):
+            feed, found = orphan(journal)
+            if feed.uid in self._feeds:
+                journal.close()
+            else:
+                self._orphans[feed], self._feeds[feed.uid] = found, feed
+        for feed, found in self._orphans.items():
+            self._runs[feed] = RunPublisher(feed, self._options.prepare_after, found)
+        self._orphans.clear()
+        self._adopting = False
+
+    def _look(self) -> None:
+        seconds = self._options.look_seconds
+        if self._left_behind is not None and seconds is not None and time.monotonic() - self._looked > seconds:
+            self._looked = time.monotonic()
+            self._left_behind.look()
 
     def _publish(self, batch: Batch) -> None:
         for feed, documents in batch.items():
             run = self._runs.get(feed)
             if run is None:
-                run = self._runs[feed] = RunPublisher(feed, self._options.identity, self._options.prepare_after)
-            with _abandoning(run):
+                run = self._runs[feed] = RunPublisher(feed, self._options.prepare_after)
+            with self._abandoning(run):
                 run.take(documents)
             if feed.broken:
-                run.abandon(feed.broken)
+                self._abandon(run, feed.broken)
         for run in self._runs.values():
-            with _abandoning(run):
+            with self._abandoning(run):
                 run.prepare_if_due(time.monotonic())
             self._send_all(run)
-        ended = any(self._runs[feed].closed for feed in batch)
-        self._acknowledge(batch)
-        if ended:
-            self._left_over.remove(self._client)
+        if not batch:
+            self._check()
+        self._acknowledge()
+
+    def _check(self) -> None:
+        """See in quiet times whether Redis still has the runs."""
+        if not self._ready or time.monotonic() - self._checked < _CHECK_SECONDS:
+            return
+        self._checked = time.monotonic()
+        for run in self._runs.values():
+            try:
+                with self._abandoning(run):
+                    run.check(self._client)
+            except OUTAGES as error:
+                self._begin_outage(error, run)
+                return
 
     def _send_all(self, run: RunPublisher) -> None:
-        """Send what is pending; an outage is waited out here, while the intake fills."""
+        """Send what is pending, of a replay one part; an outage is waited out here, while the intake fills."""
         pause = _SHORTEST_PAUSE
         while run.pending and not self._stopping.is_set():
             try:
                 if not self._ready:
                     self.require_ready()
-                with _abandoning(run):
+                with self._abandoning(run):
                     run.send(self._client)
-                self._end_outage()
+                self._outage.answered(self._given)
+                if run.replaying:
+                    return
             except OUTAGES as error:
                 if _is_race(error):
                     continue
-                self._begin_outage(error)
+                self._begin_outage(error, run)
                 self._stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _begin_outage(self, error: Exception) -> None:
+    def _begin_outage(self, error: Exception, run: RunPublisher) -> None:
         self._ready = False
         self._client.connection_pool.disconnect()
-        if self._outage_since is None:
-            self._outage_since = time.monotonic()
-            logger.warning(
-                "publishing to %s is interrupted: %s. Scans go on; what they give waits in the journal and is "
-                "published when the server answers again.",
-                redact(self._url),
-                error,
-            )
+        if isinstance(error, RunLostError):
+            self._outage.publish_again(run.uid)
+        if self._outage.begin(error, self._done):
+            self._note(f"interrupted: {error}")
 
-    def _end_outage(self) -> None:
-        if self._outage_since is not None:
-            logger.warning(
-                "publishing to %s goes on after %.1f s", redact(self._url), time.monotonic() - self._outage_since
-            )
-            self._outage_since = None
-
-    def _acknowledge(self, batch: Batch) -> None:
+    def _acknowledge(self) -> None:
         """Count what is done, forget the runs that are closed, and tell those who wait for progress."""
+        closed = False
         with self._progress:
-            for feed, documents in batch.items():
-                run = self._runs[feed]
-                if run.pending:  # stopped in mid-outage
+            for feed, run in list(self._runs.items()):
+                if run.pending:  # stopped in mid-outage, or published again part by part
                     continue
-                done = feed.given - feed.done if feed.broken else len(documents)
+                done = run.acknowledge()
+                done = feed.given - feed.done if feed.broken else done
                 feed.done += done
                 self._done += done
                 self._given_up += done if run.abandoned else 0
-                if run.closed or feed.broken:
+                if run.closed or feed.broken or (run.abandoned and run.orphaned):
+                    closed = True
                     self._forget(feed, run)
             self.intake.oldest = None
+            self._outage.progress(self._done, replaying=any(run.replaying for run in self._runs.values()))
             self._progress.notify_all()
+        if closed:
+            self._left_over.remove(self._client)
 
     def _forget(self, feed: RunFeed, run: RunPublisher) -> None:
         self._rows_of_closed_runs += run.rows
         del self._runs[feed], self._feeds[feed.uid]
+        self._finished(feed, run.abandoned)
         if not run.abandoned:
-            self._finished(feed)
             self._left_over.add(feed.uid)
-        elif feed.journal is not None:
-            feed.journal.close()
+        if run.orphaned:
+            self.recovered.append(recovered(feed, run.rows, run.incomplete, run.abandoned))
+            if not run.abandoned:
+                logger.warning(self.recovered[-1])
 
+    def _abandon(self, run: RunPublisher, reason: str) -> None:
+        if not run.abandoned:
+            run.abandon(reason)
+            self._note(f"run {run.uid} is not published any further: {reason}")
 
-@contextmanager
-def _abandoning(run: RunPublisher) -> Iterator[None]:
-    """What is wrong with one run ends the publishing of that run only."""
-    try:
-        yield
-    except OUTAGES:
-        raise
-    except RunAbandonedError as error:
-        run.abandon(str(error))
-    except Exception:
-        logger.exception("publishing failed unexpectedly; please report this")
-        run.abandon("an unexpected error, see above")
+    @contextmanager
+    def _abandoning(self, run: RunPublisher) -> Iterator[None]:
+        """What is wrong with one run ends the publishing of that run only."""
+        try:
+            yield
+        except OUTAGES:
+            raise
+        except RunAbandonedError as error:
+            self._abandon(run, str(error))
+        except Exception:
+            logger.exception("publishing failed unexpectedly; please report this")
+            self._abandon(run, "an unexpected error, see the log")
 
 
 def _is_race(error: Exception) -> bool:

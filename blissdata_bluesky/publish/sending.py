@@ -6,16 +6,17 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import redis
 from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError
 
 from .. import protocol
-from ..errors import BlissdataBlueskyError
-from ..protocol import DocumentEntry, RawEntry, ScanState, StreamEnd
+from ..protocol import ScanState
 from .pipeline import execute
+from .presence import Claim, RunAbandonedError, gone, require_not_deleted, require_ours, require_scan
 from .steps import DocumentStep, RowsStep, SaveStep, Step
+from .taken import Taken
 
 logger = logging.getLogger(__name__)
 
@@ -35,28 +36,29 @@ _MENDED_PREFIXES = ("OOM", "MISCONF", "NOREPLICAS", "BUSY", "LOADING", "MASTERDO
 _MENDED_TEXTS = ("equal or smaller", "unknown command", "Function not found")
 
 
-class RunAbandonedError(BlissdataBlueskyError, RuntimeError):
-    """Redis will not take this run any further; its journal has it."""
-
-
 class RunSender:
     """Pending steps of one run. `send` may be called again after any failure, whatever Redis had taken by then."""
 
-    def __init__(self, uid: str, publisher: str) -> None:
-        self._uid = uid
-        self._publisher = publisher
-        self._scan_key = protocol.scan_key(uid)
-        self._state_key = protocol.stream_key(protocol.state_pk(uid))
-        self._documents_key = protocol.documents_key(uid)
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._scan_key = protocol.scan_key(claim.uid)
+        self._state_key = protocol.stream_key(protocol.state_pk(claim.uid))
+        self._documents_key = protocol.documents_key(claim.uid)
         self._steps: deque[Step] = deque()
         self._doubtful = False
         self._refused = False
         self._state: ScanState | None = None
+        self._streams: frozenset[str] = frozenset()
+        self._rows: dict[str, int] = {}
+        self._documents = 0
         self._declared_at = 0.0
+        self.may_be_deleted = False
+        """Whether a scan that has to be created may have been there before, and was deleted."""
 
-    def add(self, steps: Iterable[Step]) -> None:
-        """Append steps; nothing is sent."""
+    def add(self, steps: Iterable[Step], *, doubtful: bool = False) -> None:
+        """Append steps; nothing is sent. `doubtful`: they may have been sent before, by whomever."""
         self._steps.extend(steps)
+        self._doubtful = self._doubtful or doubtful
 
     @property
     def pending(self) -> bool:
@@ -66,7 +68,8 @@ class RunSender:
     def send(self, client: redis.Redis) -> None:
         """Send all pending steps and wait for the replies.
 
-        Raises redis.RedisError when it is worth trying again later, RunAbandonedError when it is not.
+        Raises redis.RedisError when it is worth trying again later, RunAbandonedError when it is not, RunLostError
+        when it is worth beginning again from the first step.
         """
         try:
             self._send(client)
@@ -75,6 +78,10 @@ class RunSender:
                 raise
             raise RunAbandonedError(f"Redis refuses it: {error}") from error
 
+    def check(self, client: redis.Redis) -> None:
+        """Ask between two documents whether Redis still has what it acknowledged. Raises what `send` raises."""
+        Taken(client, self._claim, self._rows).require(self._rows, self._documents, self._streams)
+
     def _send(self, client: redis.Redis) -> None:
         while self._steps:
             if self._doubtful:
@@ -82,21 +89,30 @@ class RunSender:
                 continue
             self._doubtful = True
             step = self._steps[0]
-            if isinstance(step, SaveStep):
+            found = False
+            if isinstance(step, SaveStep) and step.creates:
+                found = self._create(client, step)
+                self._steps.popleft()
+            elif isinstance(step, SaveStep):
                 self._save(client, step)
                 self._steps.popleft()
             else:
                 self._append(client)
-            self._doubtful = False
+            # of a scan that was there it is not known how far it had got
+            self._doubtful = found
 
     def _append(self, client: redis.Redis) -> None:
         steps = self._next_appends()
         commands = [("PTTL", self._scan_key), *(("XADD", *self._xadd(step)) for step in steps)]
         remaining, *replies = execute(client, commands)
-        self._require_scan(client, remaining, steps)
+        require_scan(client, self._claim, remaining, {step.key for step in steps if isinstance(step, RowsStep)})
         self._check(replies)
-        for _ in steps:
+        for step in steps:
             self._steps.popleft()
+            if isinstance(step, RowsStep):
+                self._rows[step.key] = step.entry.index + step.entry.length
+            else:
+                self._documents = step.entry.index + 1
 
     def _next_appends(self) -> list[RowsStep | DocumentStep]:
         steps: list[RowsStep | DocumentStep] = []
@@ -119,54 +135,44 @@ class RunSender:
         errors = [reply for reply in replies if isinstance(reply, Exception)]
         if errors and all("equal or smaller" in str(error) for error in errors) and self._refused:
             raise RunAbandonedError(
-                f"run {self._uid}: another process writes the same streams; this one stops. Publish a run from one "
-                "place only"
+                "another process writes the same streams; this one stops. Publish a run from one place only"
             )
         self._refused = bool(errors)
         if errors:
             raise errors[0]
 
-    def _require_scan(self, client: redis.Redis, remaining: Any, steps: Iterable[Step] = ()) -> None:
-        """`remaining`: milliseconds until the scan expires (-1 never, -2 gone)."""
-        if isinstance(remaining, Exception):
-            raise remaining
-        if remaining == -1 or remaining > protocol.DELETED_TTL * 1000:
-            return
-        self._deleted(client, {step.key for step in steps if isinstance(step, RowsStep)})
-
-    def _deleted(self, client: redis.Redis, written: Iterable[str]) -> NoReturn:
-        # what has just been written would stay for ever, and blissdata knows nothing of the documents
-        client.unlink(*written, self._documents_key)
-        raise RunAbandonedError(
-            f"run {self._uid}: its scan {self._scan_key} has been deleted from Redis, or Redis has been emptied; "
-            "publishing of this run stops and the journal is kept"
-        )
-
     def _save(self, client: redis.Redis, step: SaveStep) -> None:
-        if step.creates:
-            self._create(client, step)
-            return
-        self._require_scan(client, client.pttl(self._scan_key))
+        require_scan(client, self._claim, client.pttl(self._scan_key), ())
         if step.seal:
             self._seal(client, step.seal)
         announced = step.state is not None and (self._state is None or step.state >= self._state)
         if announced:
             time.sleep(max(0.0, self._declared_at + _LOAD_SECONDS - time.monotonic()))
         with client.pipeline(transaction=True) as pipe:
-            pipe.execute_command("JSON.SET", self._scan_key, "$", step.model, "XX")
+            if foreign := [key for name, key in step.new.items() if name not in self._streams]:
+                pipe.unlink(*foreign)
+            self._save_model(pipe, step)
             if announced:
                 pipe.xadd(self._state_key, {"state": int(step.state)}, nomkstream=True)  # type: ignore[arg-type]
             if step.state == ScanState.CLOSED:
                 pipe.expire(self._documents_key, _DOCUMENTS_SECONDS)
-            saved, *_ = pipe.execute()
+            saved = pipe.execute()[1 if foreign else 0]
         if saved is None:
-            self._deleted(client, step.seal)
+            gone(client, self._claim, step.seal)
         self._state = step.state if announced else self._state
+        self._streams |= step.streams
         if step.state is None:
             self._declared_at = time.monotonic()
 
-    def _create(self, client: redis.Redis, step: SaveStep) -> None:
-        """Scan, history entry, first state and first document appear at once; found again, they must be ours."""
+    def _save_model(self, pipe: redis.client.Pipeline, step: SaveStep) -> None:
+        if step.streams >= self._streams:
+            pipe.execute_command("JSON.SET", self._scan_key, "$", step.model, "XX")
+        else:
+            # sent again without the marks of its batches: what readers have seen must not disappear
+            pipe.execute_command("JSON.TYPE", self._scan_key)
+
+    def _create(self, client: redis.Redis, step: SaveStep) -> bool:
+        """Scan, history entry, first state and first document appear at once. True: they were there, and are ours."""
         first = self._steps[1]
         if not isinstance(first, DocumentStep):
             raise TypeError("a scan is created together with its start document")
@@ -174,10 +180,13 @@ class RunSender:
             pipe.watch(self._scan_key)
             if not pipe.exists(protocol.PROTOCOL_KEY):
                 raise redis.ConnectionError("the database has been emptied")
-            if pipe.exists(self._scan_key):
+            found = bool(pipe.exists(self._scan_key))
+            if found:
                 pipe.unwatch()
-                self._require_ours(client)
+                require_ours(client, self._claim)
             else:
+                if self.may_be_deleted:
+                    require_not_deleted(client, self._claim)
                 pipe.multi()
                 # those of a scan that was deleted or has expired
                 pipe.delete(self._documents_key)
@@ -187,15 +196,7 @@ class RunSender:
                 pipe.execute_command("XADD", *self._xadd(first))
                 pipe.execute()
         del self._steps[1]
-
-    def _require_ours(self, client: redis.Redis) -> None:
-        raw = client.xrange(self._documents_key, count=1)
-        publisher = DocumentEntry.parse(raw[0]).publisher if raw else None
-        if publisher != self._publisher:
-            raise RunAbandonedError(
-                f"run {self._uid}: a scan with this uid is in Redis already and belongs to publisher {publisher}; "
-                "nothing of this one is published. Give every run a uid of its own, or delete that scan first"
-            )
+        return found
 
     def _seal(self, client: redis.Redis, keys: Sequence[str]) -> None:
         replies = execute(client, [("FCALL", protocol.SEAL_FUNCTION, 1, key) for key in keys])
@@ -205,53 +206,14 @@ class RunSender:
 
     def _resume(self, client: redis.Redis) -> None:
         """Ask how far Redis has got, and forget the steps that it has taken."""
-        if isinstance(self._steps[0], SaveStep) and self._steps[0].creates:
-            self._doubtful = False
-            return
-        rows = [step for step in self._steps if isinstance(step, RowsStep)]
-        keys = list(dict.fromkeys(step.key for step in rows))
-        commands: list[tuple[Any, ...]] = [("PTTL", self._scan_key)]
-        commands += [("XREVRANGE", key, "+", "-", "COUNT", 1) for key in (*keys, self._documents_key, self._state_key)]
-        remaining, *replies = execute(client, commands)
-        self._require_scan(client, remaining)
-        *lasts, document, state = map(_entries, replies)
-        ends = {key: StreamEnd.from_last(last) for key, last in zip(keys, lasts, strict=True)}
-        documents = int(document[0][0].split(b"-")[0]) + 1 if document else 0
-        self._state = ScanState(int(state[0][1][b"state"])) if state else None
-        self._steps = deque(
-            step for pending in self._steps if (step := self._remaining(pending, ends, documents)) is not None
-        )
+        if not (isinstance(self._steps[0], SaveStep) and self._steps[0].creates):
+            pending = {step.key for step in self._steps if isinstance(step, RowsStep)}
+            taken = Taken(client, self._claim, pending | self._rows.keys())
+            taken.require(self._rows, self._documents, self._streams)
+            self._state, self._streams = taken.state, taken.streams
+            self._rows, self._documents = taken.rows, taken.documents
+            self._steps = deque(taken.remaining(self._steps))
         self._doubtful = False
-
-    def _remaining(self, step: Step, ends: dict[str, StreamEnd], documents: int) -> Step | None:
-        match step:
-            case DocumentStep():
-                return step if step.entry.index >= documents else None
-            case RowsStep():
-                end = ends[step.key]
-                entry = protocol.skip_rows(step.encoding, step.entry, end.rows)
-                if entry is None:
-                    return None
-                self._require_continuous(step, end)
-                # the rows of one stream follow each other: the next step continues where this one ends
-                ends[step.key] = StreamEnd(entry.index + entry.length)
-                return RowsStep(step.key, step.encoding, entry)
-        return step
-
-    def _require_continuous(self, step: RowsStep, end: StreamEnd) -> None:
-        if end.sealed or step.entry.index > end.rows:
-            happened = "has been sealed" if end.sealed else f"has lost rows from {end.rows} on"
-            raise RunAbandonedError(
-                f"run {self._uid}: stream {step.key} {happened} in Redis while row {step.entry.index} was to be "
-                "written; publishing of this run stops and the journal is kept"
-            )
-
-
-def _entries(reply: Any) -> list[RawEntry]:
-    """An answer to XREVRANGE as redis-py gives it; `execute` leaves it as it came."""
-    if isinstance(reply, Exception):
-        raise reply
-    return protocol.raw_entries(reply)
 
 
 def _may_be_mended(error: redis.ResponseError) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from .. import protocol
@@ -52,6 +52,10 @@ class SaveStep:
 
     model: str
     state: ScanState | None
+    streams: frozenset[str] = frozenset()
+    """The data streams that the document has."""
+    new: Mapping[str, str] = field(default_factory=dict)
+    """The streams that appear with it, and their keys: whatever Redis has there is not of this run."""
     seal: tuple[str, ...] = ()
     creates: bool = False
 
@@ -81,14 +85,18 @@ class StepMaker:
                     self._identity = operation.identity
                     yield SaveStep(self._model(operation.info), ScanState.CREATED, creates=True)
                 case DeclareStreams():
-                    self._streams |= {stream.name: _stream_model(stream) for stream in operation.streams}
-                    model = self._model(operation.info)
-                    yield SaveStep(model, None)
-                    if operation.announce is not None:
-                        yield SaveStep(model, operation.announce)
+                    yield from self._declare(operation)
                 case ChangeState():
                     seal = tuple(map(self._key, self._streams)) if operation.state == ScanState.STOPPED else ()
-                    yield SaveStep(self._model(operation.info), operation.state, seal)
+                    yield SaveStep(self._model(operation.info), operation.state, frozenset(self._streams), seal=seal)
+
+    def _declare(self, operation: DeclareStreams) -> Iterator[SaveStep]:
+        self._streams |= {stream.name: _stream_model(stream) for stream in operation.streams}
+        model = self._model(operation.info)
+        names = frozenset(self._streams)
+        yield SaveStep(model, None, names, {stream.name: self._key(stream.name) for stream in operation.streams})
+        if operation.announce is not None:
+            yield SaveStep(model, operation.announce, names)
 
     def _rows(self, operation: AppendRows) -> Iterator[RowsStep]:
         for column in operation.columns:

@@ -113,7 +113,11 @@ class Run(Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether nothing will follow. Closed without a `stop` is an incomplete run."""
+        """Whether nothing will follow."""
+
+    @property
+    def incomplete(self) -> str:
+        """Why a closed run is not whole: its publisher died, or lost documents. "" for all others."""
 
     @property
     def streams(self) -> Mapping[str, RunStream]:

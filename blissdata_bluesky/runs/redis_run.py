@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class _View:
     entries: tuple[DocumentEntry, ...]
     streams: Mapping[str, RedisRunStream]
     closed: bool
+    incomplete: str
     last: RawEntry
     """The last of the documents as Redis had it: there, the run is still the same one."""
 
@@ -82,6 +84,10 @@ class RedisRun:
         return self._view.closed
 
     @property
+    def incomplete(self) -> str:
+        return self._view.incomplete
+
+    @property
     def streams(self) -> Mapping[str, RedisRunStream]:
         return self._view.streams
 
@@ -107,10 +113,11 @@ class RedisRun:
             self.forget()
             known = None
         first = known.last[0].decode() if known else "-"
-        ttl, states, answer = self._link.ask(
+        ttl, states, marks, answer = self._link.ask(
             [
                 ("TTL", scan_key(self._uid)),
                 ("XREVRANGE", stream_key(state_pk(self._uid)), "+", "-", "COUNT", 1),
+                ("JSON.GET", scan_key(self._uid), "$.info.bluesky.incomplete"),
                 ("XRANGE", documents_key(self._uid), first, "+"),
             ],
             self._about,
@@ -129,9 +136,10 @@ class RedisRun:
                 f"{self._about}: the scan in Redis at {self._link.place} has no Bluesky documents; "
                 "it was published by somebody else, read it with blissdata"
             )
-        return self._next_view(known, raw, closed=last_state(states) == ScanState.CLOSED)
+        closed = last_state(states) == ScanState.CLOSED
+        return self._next_view(known, raw, closed, _reason(marks) if closed else "")
 
-    def _next_view(self, known: _View | None, raw: list[RawEntry], *, closed: bool) -> _View:
+    def _next_view(self, known: _View | None, raw: list[RawEntry], closed: bool, incomplete: str) -> _View:  # noqa: FBT001 - passed on
         old = known.entries if known else ()
         new = [DocumentEntry.parse(entry) for entry in (raw[1:] if known else raw)]
         if not old and (new[0].index != 0 or new[0].name != "start"):
@@ -141,7 +149,7 @@ class RedisRun:
         for entry in new:
             if entry.name == "descriptor":
                 self._describe(streams, entry.document)
-        return _View((*old, *new), MappingProxyType(streams), closed, raw[-1])
+        return _View((*old, *new), MappingProxyType(streams), closed, incomplete, raw[-1])
 
     def _describe(self, streams: dict[str, RedisRunStream], descriptor: Document) -> None:
         name = stream_of(descriptor)
@@ -149,6 +157,11 @@ class RedisRun:
             streams[name].add_descriptor(descriptor)
         else:
             streams[name] = RedisRunStream(self._link, self._cache, self._uid, descriptor)
+
+
+def _reason(answer: Any) -> str:
+    found = json.loads(answer or "[]")
+    return str(found[0]) if found else ""
 
 
 def is_gone(lifetime: int) -> bool:

@@ -80,15 +80,14 @@ class Follower:
     async def _take_over(self, news: News) -> None:
         # a run that is gone may have come again, under the same uid
         await self._catalog.remove(news.gone)
-        runs = [Registration(run.uid, run.start, run.stop) for run in sorted(news.started, key=_time)]
+        runs = [_registration(run) for run in sorted(news.started, key=_time)]
         try:
             await self._catalog.register_many(runs)
         except Exception:  # noqa: BLE001 - one by one it is seen which of them it was
             for run in runs:
-                await self._leaving_out(run.uid, self._catalog.register(*run))
+                await self._leaving_out(run.uid, self._catalog.register_many([run]))
         for stopped in news.stopped:
-            if stopped.stop is not None:
-                await self._leaving_out(stopped.uid, self._catalog.update_stop(stopped.uid, stopped.stop))
+            await self._leaving_out(stopped.uid, self._catalog.update(_registration(stopped)))
 
     async def _leaving_out(self, uid: str, change: Awaitable[Any]) -> None:
         """Make one change of the list, unless this run does not let itself be written. A failing database raises."""
@@ -105,6 +104,10 @@ class Follower:
         if not self._away:
             logger.warning("the list of runs stands still: %s", error)
         self._away = True
+
+
+def _registration(run: Run) -> Registration:
+    return Registration(run.uid, run.start, run.stop, run.incomplete)
 
 
 def _time(run: Run) -> float:

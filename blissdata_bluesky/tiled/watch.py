@@ -25,7 +25,7 @@ class News:
     started: list[Run] = field(default_factory=list)
     """Runs that were not seen before, some of which may have stopped meanwhile."""
     stopped: list[Run] = field(default_factory=list)
-    """Runs whose stop document the list does not have yet."""
+    """Runs of which the list does not have yet how they ended."""
     gone: list[str] = field(default_factory=list)
 
 
@@ -77,10 +77,11 @@ class Watch:
                 logger.exception("left out of the list of runs: %s", key)
 
     def _list(self, run: Run, news: News) -> None:
-        if not self._listed.get(run.uid, True) and run.stop is not None:
+        ended = run.stop is not None or bool(run.incomplete)
+        if not self._listed.get(run.uid, True) and ended:
             news.stopped.append(run)
         news.started.append(run)
-        self._listed[run.uid] = run.stop is not None
+        self._listed[run.uid] = ended
         if not run.closed:
             self._open[run.uid] = run
 
@@ -97,6 +98,5 @@ class Watch:
         except RunNotFoundError:
             news.gone.append(run.uid)
             return
-        if run.stop is not None:
-            self._listed[run.uid] = True
-            news.stopped.append(run)
+        self._listed[run.uid] = True
+        news.stopped.append(run)

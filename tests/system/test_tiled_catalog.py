@@ -44,11 +44,11 @@ def test_registering_is_idempotent(tmp_path: Path) -> None:
     one, two = runs(2)
 
     async def register(catalog: Catalog) -> dict[str, bool]:
-        await catalog.register(*one)
+        await catalog.register_many([one])
         await catalog.register_many([two, one, two])
         await catalog.register(one.uid, {"scan_id": "another"})
-        assert await catalog.update_stop(two.uid, {"exit_status": "success"})
-        assert not await catalog.update_stop("nothing", {})
+        assert await catalog.update(two._replace(stop={"exit_status": "success"}))
+        assert not await catalog.update(Registration("nothing", {}))
         node = await catalog.tree.lookup_adapter([one.uid])
         assert node.metadata() == {"start": {"scan_id": 0, "plan_name": "scan", "time": 1e9}}
         return await catalog.uids()

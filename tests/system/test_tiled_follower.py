@@ -157,7 +157,7 @@ class _Poisoned:
 
     async def register_many(self, runs: list[Any]) -> None:
         for run in runs:
-            await self.register(*run)
+            await self.register(run.uid)
 
     async def register(self, uid: str, *_: Any) -> None:
         if uid == self._poison:
@@ -165,7 +165,7 @@ class _Poisoned:
         if uid not in self.listed:
             self.listed.append(uid)
 
-    async def update_stop(self, uid: str, stop: Any) -> None:
+    async def update(self, run: Any) -> None:
         pass
 
 

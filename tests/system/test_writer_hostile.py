@@ -16,7 +16,7 @@ from bluesky.plans import count
 from bluesky.run_engine import RunEngine
 from ophyd.sim import det
 
-from blissdata_bluesky.journal import read_records
+from blissdata_bluesky.journal import JournalReader
 from blissdata_bluesky.protocol import scan_key
 from blissdata_bluesky.writer import BlissdataWriter
 
@@ -263,8 +263,9 @@ def test_a_forked_child_leaves_the_run_to_its_parent(redis_url: str, tmp_path: P
         for name, document in (event, run.stop()):
             writer(name, document)
         assert writer.flush(10)
-    [path] = tmp_path.iterdir()
-    assert len(list(read_records(path))) == 5
+    [path] = tmp_path.glob("*journal")
+    with JournalReader(path) as reader:
+        assert len(list(reader.records())) == 5
 
 
 def test_a_database_that_was_emptied_is_initialised_for_the_next_run(redis_url: str, tmp_path: Path) -> None:

@@ -1,0 +1,74 @@
+"""Looking into a journal without owning it, also while its owner writes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..errors import JournalError
+from .records import Header, read_records
+
+
+class JournalReader:
+    """A journal that is only read. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises JournalError when it cannot be read, has no valid header or a newer format."""
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise JournalError(f"journal {path} cannot be opened: {error.strerror}") from error
+        try:
+            self.begin, payload = next(self.records(), (0, b""))
+            self.header = Header.unpack(payload, path)
+        except BaseException:
+            self.close()
+            raise
+
+    def records(self, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+        """(offset after the record, payload) from `offset` on; 0 gives the header first, `begin` the documents."""
+        try:
+            yield from read_records(self._descriptor, offset)
+        except OSError as error:
+            raise JournalError(f"journal {self.path} cannot be read: {error.strerror}") from error
+
+    def whole(self) -> int:
+        """Bytes up to the end of the last whole record; reads the file."""
+        return max((offset for offset, _ in self.records()), default=0)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return os.fstat(self._descriptor).st_size
+
+    @property
+    def modified(self) -> float:
+        """When it was written last, in seconds since the epoch."""
+        return os.fstat(self._descriptor).st_mtime
+
+    @property
+    def owned(self) -> bool:
+        """Whether a process is publishing it."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        return False
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,74 @@
+"""Journals that nobody publishes any more: their owners have died, or were closed during an outage."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from pathlib import Path
+
+from ..errors import JournalError, JournalOwnedError
+from ..journal import Fate, JournalDirectory, RunJournal
+from .feed import RunFeed
+from .run import Orphan
+
+logger = logging.getLogger(__name__)
+
+
+class LeftBehind:
+    """The unfinished journals of one directory that are for one Redis, taken over one after the other."""
+
+    def __init__(self, directory: JournalDirectory, target: str) -> None:
+        self.directory = directory
+        self._target = target
+        self._paths: deque[Path] = deque()
+        self._unusable: set[Path] = set()
+
+    def look(self) -> None:
+        """Look for journals again."""
+        self._paths = deque(path for path in self.directory.paths(Fate.UNFINISHED) if path not in self._unusable)
+
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
+    def take(self) -> RunJournal | None:
+        """The next journal, now ours; None when there is no other."""
+        while self._paths:
+            path = self._paths.popleft()
+            try:
+                journal = RunJournal.adopt(path)
+            except JournalOwnedError:
+                continue
+            except JournalError as error:
+                self._unusable.add(path)
+                if path.exists():
+                    logger.error("a journal cannot be recovered and is left where it is: %s", error)
+                continue
+            if journal.header.target == self._target:
+                return journal
+            journal.close()
+        return None
+
+
+def orphan(journal: RunJournal, *, raises_deleted: bool = False) -> tuple[RunFeed, Orphan]:
+    """What publishes an adopted journal."""
+    header = journal.header
+    if journal.excess:
+        logger.warning(
+            "run %s: journal %s is whole up to byte %d; the %d bytes after it are torn or damaged and are left out",
+            header.uid,
+            journal.path,
+            journal.size,
+            journal.excess,
+        )
+    feed = RunFeed(header.uid, header.publisher, header.identity, journal)
+    feed.offset = journal.size
+    reason = f"the process that published it ({header.owner or 'unknown'}) ended before the run did"
+    return feed, Orphan(reason, journal.path.stat().st_mtime, raises_deleted)
+
+
+def recovered(feed: RunFeed, rows: int, incomplete: str, abandoned: str) -> str:
+    """One sentence on what has become of such a run."""
+    if abandoned:
+        return f"run {feed.uid}, left behind by a process that is gone, could not be published: {abandoned}"
+    end = f"it is marked as incomplete, for {incomplete}" if incomplete else "it is whole"
+    return f"run {feed.uid}, left behind by a process that is gone, has been published from its journal: {rows} rows, {end}"
