@@ -8,8 +8,6 @@ from pathlib import Path
 
 from ..errors import JournalError, JournalOwnedError
 from ..journal import Fate, JournalDirectory, RunJournal
-from .feed import RunFeed
-from .run import Orphan
 
 logger = logging.getLogger(__name__)
 
@@ -47,28 +45,3 @@ class LeftBehind:
                 return journal
             journal.close()
         return None
-
-
-def orphan(journal: RunJournal, *, raises_deleted: bool = False) -> tuple[RunFeed, Orphan]:
-    """What publishes an adopted journal."""
-    header = journal.header
-    if journal.excess:
-        logger.warning(
-            "run %s: journal %s is whole up to byte %d; the %d bytes after it are torn or damaged and are left out",
-            header.uid,
-            journal.path,
-            journal.size,
-            journal.excess,
-        )
-    feed = RunFeed(header.uid, header.publisher, header.identity, journal)
-    feed.offset = journal.size
-    reason = f"the process that published it ({header.owner or 'unknown'}) ended before the run did"
-    return feed, Orphan(reason, journal.path.stat().st_mtime, raises_deleted)
-
-
-def recovered(feed: RunFeed, rows: int, incomplete: str, abandoned: str) -> str:
-    """One sentence on what has become of such a run."""
-    if abandoned:
-        return f"run {feed.uid}, left behind by a process that is gone, could not be published: {abandoned}"
-    end = f"it is marked as incomplete, for {incomplete}" if incomplete else "it is whole"
-    return f"run {feed.uid}, left behind by a process that is gone, has been published from its journal: {rows} rows, {end}"

@@ -17,11 +17,12 @@ from ..errors import RedisTargetError, RedisUnreachableError
 from ..journal import RunJournal
 from .database import require_ready
 from .feed import Batch, Intake, RunFeed
-from .left_behind import LeftBehind, orphan, recovered
+from .left_behind import LeftBehind
 from .left_over import LeftOverDocuments
+from .orphans import Orphans
 from .outage import Outage
 from .presence import RunAbandonedError, RunLostError
-from .run import Orphan, RunPublisher
+from .run import RunPublisher
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Publisher:
         self._finished = finished
         self._note = note
         self._runs: dict[RunFeed, RunPublisher] = {}
-        self._orphans: dict[RunFeed, Orphan] = {}
+        self._orphans = Orphans(options.look_seconds)
         self._thread: threading.Thread | None = None
         self._ready = False
         self._stopping = threading.Event()
@@ -84,14 +85,10 @@ class Publisher:
         self._outage = Outage(redact(url), options.waiting_place)
         self._rows_of_closed_runs = 0
         self._left_over = LeftOverDocuments()
-        self._left_behind: LeftBehind | None = None
-        self._adopting = False
-        self._looked = self._checked = 0.0
+        self._checked = 0.0
         self._feeds: dict[str, RunFeed] = {}
         self._given = self._done = self._given_up = self._reported = 0
         self.peak = 0
-        self.recovered: list[str] = []
-        """One sentence for each run that was published for a process that is gone."""
 
     @property
     def published_rows(self) -> int:
@@ -109,6 +106,11 @@ class Publisher:
         oldest = self.intake.oldest
         return time.monotonic() - oldest if oldest is not None else 0.0
 
+    @property
+    def recovered(self) -> list[str]:
+        """One sentence for each run that was published for a process that is gone."""
+        return self._orphans.done
+
     def knows(self, uid: str) -> bool:
         """Whether a run is on its way."""
         return uid in self._feeds
@@ -124,22 +126,20 @@ class Publisher:
 
     def recover(self, left_behind: LeftBehind) -> None:
         """Publish, in the thread, the runs of processes that are gone."""
-        self._left_behind = left_behind
-        left_behind.look()
-        if left_behind or self._options.look_seconds is not None:
+        if self._orphans.watch(left_behind):
             self._start()
 
     def adopt(self, journal: RunJournal, *, raises_deleted: bool = False) -> None:
-        """Publish one journal that was taken over. Before the thread has been started only."""
-        feed, found = orphan(journal, raises_deleted=raises_deleted)
-        self._orphans[feed], self._feeds[feed.uid] = found, feed
+        """Publish, in the thread, one journal that was taken over."""
+        self._orphans.adopt(journal, raises_deleted=raises_deleted)
         self._start()
+        self.intake.wake()
 
     def wait_recovered(self, timeout: float | None = None) -> bool:
         """Wait until there is nothing left to recover; whether that came within `timeout` seconds."""
         with self._progress:
-            self._progress.wait_for(lambda: not self._recovering() or self._stopping.is_set(), timeout)
-        return not self._recovering()
+            self._progress.wait_for(lambda: not self._orphans.busy or self._stopping.is_set(), timeout)
+        return not self._orphans.busy
 
     def open(self, feed: RunFeed) -> None:
         """A run begins."""
@@ -226,39 +226,18 @@ class Publisher:
 
     def _pause(self) -> float:
         """Seconds that `take` may wait for a document: there may be other things to do."""
-        if any(run.replaying for run in self._runs.values()) or self._orphans or self._left_behind:
+        if any(run.replaying for run in self._runs.values()) or self._orphans.waiting:
             return 0.0
         if any(run.waits_to_prepare for run in self._runs.values()):
             return _TICK
         pauses = [_CHECK_SECONDS] if self._runs else []
         return min([*pauses, self._options.look_seconds or 3600.0])
 
-    def _recovering(self) -> bool:
-        waiting = self._orphans or self._left_behind or self._adopting
-        return bool(waiting or any(run.orphaned for run in list(self._runs.values())))
-
     def _adopt_next(self) -> None:
-        """Begin to publish a run that was left behind, one at a time."""
-        self._look()
-        if any(run.orphaned for run in self._runs.values()):
-            return
-        self._adopting = True
-        if self._left_behind and (journal := self._left_behind.take()):
-            feed, found = orphan(journal)
-            if feed.uid in self._feeds:
-                journal.close()
-            else:
-                self._orphans[feed], self._feeds[feed.uid] = found, feed
-        for feed, found in self._orphans.items():
-            self._runs[feed] = RunPublisher(feed, self._options.prepare_after, found)
-        self._orphans.clear()
-        self._adopting = False
-
-    def _look(self) -> None:
-        seconds = self._options.look_seconds
-        if self._left_behind is not None and seconds is not None and time.monotonic() - self._looked > seconds:
-            self._looked = time.monotonic()
-            self._left_behind.look()
+        if found := self._orphans.next(self.knows):
+            feed, orphan = found
+            self._feeds[feed.uid] = feed
+            self._runs[feed] = RunPublisher(feed, self._options.prepare_after, orphan)
 
     def _publish(self, batch: Batch) -> None:
         for feed, documents in batch.items():
@@ -284,7 +263,7 @@ class Publisher:
         self._checked = time.monotonic()
         for run in self._runs.values():
             try:
-                with self._abandoning(run):
+                with self._abandoning(run, OUTAGES):
                     run.check(self._client)
             except OUTAGES as error:
                 self._begin_outage(error, run)
@@ -297,7 +276,7 @@ class Publisher:
             try:
                 if not self._ready:
                     self.require_ready()
-                with self._abandoning(run):
+                with self._abandoning(run, OUTAGES):
                     run.send(self._client)
                 self._outage.answered(self._given)
                 if run.replaying:
@@ -344,10 +323,7 @@ class Publisher:
         self._finished(feed, run.abandoned)
         if not run.abandoned:
             self._left_over.add(feed.uid)
-        if run.orphaned:
-            self.recovered.append(recovered(feed, run.rows, run.incomplete, run.abandoned))
-            if not run.abandoned:
-                logger.warning(self.recovered[-1])
+        self._orphans.forget(feed, run)
 
     def _abandon(self, run: RunPublisher, reason: str) -> None:
         if not run.abandoned:
@@ -355,11 +331,11 @@ class Publisher:
             self._note(f"run {run.uid} is not published any further: {reason}")
 
     @contextmanager
-    def _abandoning(self, run: RunPublisher) -> Iterator[None]:
-        """What is wrong with one run ends the publishing of that run only."""
+    def _abandoning(self, run: RunPublisher, passed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """What is wrong with one run ends the publishing of that run only; `passed` errors are not about the run."""
         try:
             yield
-        except OUTAGES:
+        except passed:
             raise
         except RunAbandonedError as error:
             self._abandon(run, str(error))
