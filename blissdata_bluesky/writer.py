@@ -206,7 +206,7 @@ class BlissdataWriter:
             if require_redis:
                 self._publisher.stop(None)
                 raise
-            self._publisher.expect_outage()
+            self._publisher.expect_outage(error)
             logger.warning(
                 "%s. Runs are taken all the same%s and published when it answers.",
                 error,

@@ -11,6 +11,7 @@ from .. import __version__
 from ..errors import BlissdataBlueskyError
 from .demo import demo
 from .doctor import doctor
+from .journal import journal
 from .redis import redis
 from .serve import serve
 
@@ -35,6 +36,7 @@ app.command()(demo)
 app.command()(redis)
 app.command()(doctor)
 app.command()(serve)
+app.add_typer(journal, name="journal")
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,26 +16,34 @@ from rich.table import Table
 from ..connection import open_client, redact
 from ..errors import BlissdataBlueskyError
 from ..publish.report import DatabaseReport, OpenScan, inspect
+from ..writer import DEFAULT_JOURNAL
 from .findings import Finding, Level, of_database, of_packages, versions
+from .journal.shown import shown_bytes, shown_seconds
+from .journal_report import Behind, JournalReport, examine, of_journals
 
 SIGNS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.ERROR: "[red]error[/]"}
 
 
 def doctor(
     redis: Annotated[str | None, typer.Option(help="URL of the server to look at.", metavar="URL")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Directory of journals to look at; without it, the usual one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Say what is right and wrong with a Redis server and with the installed packages; change nothing.
+    """Say what is right and wrong with a Redis server, journals and the installed packages; change nothing.
 
     The exit code is 1 when there is an error; warnings leave it 0.
     """
     report, found = (None, []) if redis is None else _examine(redis)
-    found += of_packages()
+    open_scans = report.open_scans if report else ()
+    journals, found_there = _examine_journals(journal, redis, open_scans)
+    found += [*found_there, *of_packages()]
     healthy = all(finding.level != Level.ERROR for finding in found)
     if as_json:
-        typer.echo(_document(redis, healthy, found, report))
+        typer.echo(_document(redis, healthy, found, report, journals))
     else:
-        _show(found, report.open_scans if report else ())
+        _show(found, open_scans, journals.behind if journals else ())
     raise typer.Exit(0 if healthy else 1)
 
 
@@ -47,19 +56,44 @@ def _examine(url: str) -> tuple[DatabaseReport | None, list[Finding]]:
     return report, of_database(report)
 
 
-def _document(url: str | None, healthy: bool, found: list[Finding], report: DatabaseReport | None) -> str:
+def _examine_journals(
+    wanted: Path | None, url: str | None, open_scans: Sequence[OpenScan]
+) -> tuple[JournalReport | None, list[Finding]]:
+    directory = DEFAULT_JOURNAL if wanted is None else wanted.expanduser().absolute()
+    if not directory.is_dir():
+        if wanted is None:
+            return None, [Finding(Level.OK, "journals", f"none: there is no {directory}")]
+        remedy = "give the directory that BlissdataWriter has; the first writer on it makes it"
+        return None, [Finding(Level.WARNING, "journals", f"there is no {directory}", remedy)]
+    try:
+        report = examine(directory)
+        return report, of_journals(report, url, open_scans)
+    except BlissdataBlueskyError as error:
+        return None, [Finding(Level.ERROR, "journals", str(error))]
+
+
+def _document(
+    url: str | None,
+    healthy: bool,
+    found: list[Finding],
+    report: DatabaseReport | None,
+    journals: JournalReport | None,
+) -> str:
     document = {
         "ok": healthy,
         "url": url and redact(url),
         "findings": [asdict(finding) for finding in found],
         "redis": report and asdict(report),
+        "journal": journals and asdict(journals),
         "versions": versions(),
     }
     return json.dumps(document, indent=2)
 
 
-def _show(found: list[Finding], open_scans: Sequence[OpenScan]) -> None:
+def _show(found: list[Finding], open_scans: Sequence[OpenScan], behind: Sequence[Behind]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(2):
+        table.add_column(no_wrap=True)
     for finding in found:
         message = escape(finding.message) + (f"\n[dim]→ {escape(finding.remedy)}[/]" if finding.remedy else "")
         table.add_row(SIGNS[finding.level], finding.subject, message)
@@ -70,3 +104,8 @@ def _show(found: list[Finding], open_scans: Sequence[OpenScan]) -> None:
         for scan in open_scans:
             scans.add_row(escape(scan.name), str(scan.number), scan.state, escape(scan.uid), escape(scan.key))
         console.print("", scans)
+    if behind:
+        runs = Table("run behind", "not sent", "oldest", "journal", box=None, pad_edge=False)
+        for run in behind:
+            runs.add_row(escape(run.uid), shown_bytes(run.unsent), shown_seconds(run.age), escape(run.in_words))
+        console.print("", runs)

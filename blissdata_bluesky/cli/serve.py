@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +27,10 @@ def serve(
         typer.Option(envvar="TILED_SINGLE_USER_API_KEY", help="Letters and digits; without it, a new key is made."),
     ] = None,
     public: Annotated[bool, typer.Option("--public", help="Let everybody read without a key.")] = False,
+    journal: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Finish the runs that writers on this directory leave when they die."),
+    ] = None,
 ) -> None:
     """Serve live Bluesky runs to Tiled clients and browsers, until Ctrl-C."""
     # heavy, and other commands do without it
@@ -40,15 +47,32 @@ def serve(
         _warn_if_away(redis)
         key = api_key or new_api_key()
         app = make_app(redis, catalog, key, public=public, compress=not is_loopback(host))
-        _run(app, host, port, "" if public else key)
+        with _recovery(journal, redis):
+            _run(app, host, port, "" if public else key, journal)
     except KeyboardInterrupt:
         return
 
 
-def _run(app: Any, host: str, port: int, key: str) -> None:
+@contextmanager
+def _recovery(journal: Path | None, redis: str) -> Iterator[None]:
+    """Publish what dead writers leave in a directory of journals."""
+    if journal is None:
+        yield
+        return
+    from ..publish.recovery import Recovery
+
+    recovery = Recovery(journal, redis)
+    try:
+        recovery.start()
+        yield
+    finally:
+        recovery.stop()
+
+
+def _run(app: Any, host: str, port: int, key: str, journal: Path | None) -> None:
     from ..tiled.server import Served
 
-    server = Served(app, host, port, lambda at: typer.echo(_welcome(host, at, key)))
+    server = Served(app, host, port, lambda at: typer.echo(_welcome(host, at, key, journal)))
     failed = None
     try:
         server.run()
@@ -67,12 +91,13 @@ def _warn_if_away(url: str) -> None:
         typer.echo(f"blissdata-bluesky: {error}; runs will be listed as soon as it answers", err=True)
 
 
-def _welcome(host: str, port: int, key: str) -> str:
+def _welcome(host: str, port: int, key: str, journal: Path | None) -> str:
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     query = f"?api_key={key}" if key else ""
+    recovers = f"\n  journal runs that dead writers leave in {journal} are finished" if journal else ""
     return f"""\
 Tiled is ready
   browse  {place}/ui/browse/{query}
   read    from tiled.client import from_uri
-          client = from_uri("{place}/api/v1{query}")
+          client = from_uri("{place}/api/v1{query}"){recovers}
 Ctrl-C ends it."""

@@ -93,6 +93,10 @@ class JournalDirectory:
         """Set a journal aside that Redis does not take."""
         self._set_aside(journal, Fate.ABANDONED)
 
+    def reopen(self, journal: RunJournal) -> None:
+        """Make a journal an unfinished one again, which is to be published once more."""
+        self._rename(journal, Fate.UNFINISHED)
+
     def paths(self, *fates: Fate) -> list[Path]:
         """The journals with one of these fates (all without any), oldest first."""
         return [path for _, _, path in sorted(self._files(*(fates or Fate)))]
@@ -140,12 +144,17 @@ class JournalDirectory:
             )
 
     def _set_aside(self, journal: RunJournal, fate: Fate) -> None:
-        try:
-            # before its lock is released, or somebody might adopt it
-            journal.path.replace(journal.path.with_suffix(fate))
-        except OSError as error:
-            logger.error("journal %s cannot be set aside: %s", journal.path, error.strerror)
+        # before its lock is released, or somebody might adopt it
+        self._rename(journal, fate)
         journal.close()
+
+    def _rename(self, journal: RunJournal, fate: Fate) -> None:
+        path = journal.path.with_suffix(fate)
+        try:
+            journal.path.replace(path)
+            journal.path = path
+        except OSError as error:
+            logger.error("journal %s cannot be renamed to %s: %s", journal.path, path.name, error.strerror)
 
     def _remove(self, path: Path) -> None:
         try:

@@ -2,7 +2,7 @@
 
 Publishing the run again in the same batches gives the same entries in Redis, so that a reader in mid-stream goes on.
 The highest bit says that the scan was prepared after this batch because time had run out (DESIGN 8): what a journal
-cannot tell.
+cannot tell. The next one says that Redis has acknowledged the batch, and all before it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import NamedTuple
 logger = logging.getLogger(__name__)
 
 _OFFSET = struct.Struct("<Q")
-_PREPARED = 2**63
+_PREPARED, _ACKNOWLEDGED = 2**63, 2**62
+# of the marks, however many there are, the last ones are enough to see how far it is acknowledged
+_LAST_MARKS = 1024
 _CLOSED = -1
 
 
@@ -27,6 +29,32 @@ class Mark(NamedTuple):
     """In the journal, in bytes."""
     prepared: bool
     """Whether the scan was prepared after it."""
+    acknowledged: bool
+    """Whether Redis has it."""
+
+    @classmethod
+    def parse(cls, value: int) -> Mark:
+        """A mark as it is stored."""
+        return cls(value & ~(_PREPARED | _ACKNOWLEDGED), bool(value & _PREPARED), bool(value & _ACKNOWLEDGED))
+
+    def __int__(self) -> int:
+        return self.offset | _PREPARED * self.prepared | _ACKNOWLEDGED * self.acknowledged
+
+
+_NONE = Mark(0, prepared=False, acknowledged=False)
+
+
+def last_acknowledged(path: Path) -> int:
+    """The offset up to which Redis has a run, 0 when nothing tells; unlike `BatchMarks` this makes no file."""
+    try:
+        with path.open("rb") as file:
+            whole = os.fstat(file.fileno()).st_size // _OFFSET.size
+            file.seek(max(0, whole - _LAST_MARKS) * _OFFSET.size)
+            piece = file.read(_LAST_MARKS * _OFFSET.size)
+    except OSError:
+        return 0
+    marks = [Mark.parse(value) for (value,) in _OFFSET.iter_unpack(piece[: len(piece) // _OFFSET.size * _OFFSET.size])]
+    return max((mark.offset for mark in marks if mark.acknowledged), default=0)
 
 
 class BatchMarks:
@@ -37,9 +65,9 @@ class BatchMarks:
         self.path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._count = 0
-        self._last = 0
-        while (offset := self._read(self._count).offset) > self._last:
-            self._count, self._last = self._count + 1, offset
+        self._last = _NONE
+        while (mark := self._read(self._count)).offset > self._last.offset:
+            self._count, self._last = self._count + 1, mark
 
     def __len__(self) -> int:
         return self._count
@@ -52,13 +80,17 @@ class BatchMarks:
 
     def add(self, offset: int) -> None:
         """Append one mark, unless it lies before the last."""
-        if offset > self._last and self._write(self._count, offset):
-            self._count, self._last = self._count + 1, offset
+        mark = Mark(offset, prepared=False, acknowledged=False)
+        if offset > self._last.offset and self._write(self._count, mark):
+            self._count, self._last = self._count + 1, mark
 
     def prepared(self) -> None:
         """The scan is prepared now, after the last mark."""
-        if self._count:
-            self._write(self._count - 1, self._last | _PREPARED)
+        self._change_last(self._last._replace(prepared=True))
+
+    def acknowledged(self) -> None:
+        """Redis has everything up to the last mark."""
+        self._change_last(self._last._replace(acknowledged=True))
 
     def close(self) -> None:
         """Close the file. May be repeated."""
@@ -66,17 +98,20 @@ class BatchMarks:
             os.close(self._descriptor)
             self._descriptor, self._count = _CLOSED, 0
 
+    def _change_last(self, mark: Mark) -> None:
+        if self._count and mark != self._last and self._write(self._count - 1, mark):
+            self._last = mark
+
     def _read(self, index: int) -> Mark:
         piece = os.pread(self._descriptor, _OFFSET.size, index * _OFFSET.size)
-        value = int.from_bytes(piece, "little") if len(piece) == _OFFSET.size else 0
-        return Mark(value & ~_PREPARED, bool(value & _PREPARED))
+        return Mark.parse(int.from_bytes(piece, "little")) if len(piece) == _OFFSET.size else _NONE
 
-    def _write(self, index: int, value: int) -> bool:
+    def _write(self, index: int, mark: Mark) -> bool:
         """A failure ends marking; nothing but the boundaries of entries depends on it."""
         if self._descriptor == _CLOSED:
             return False
         try:
-            os.pwrite(self._descriptor, _OFFSET.pack(value), index * _OFFSET.size)
+            os.pwrite(self._descriptor, _OFFSET.pack(int(mark)), index * _OFFSET.size)
         except OSError as error:
             logger.debug("%s cannot be written: %s", self.path, error)
             self.close()

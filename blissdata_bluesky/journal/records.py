@@ -21,7 +21,8 @@ _MAGIC = b"BBJ1"
 _FRAME = struct.Struct("<4sII")
 # A length beyond this is not a length: the file is damaged there.
 _LONGEST = 2**31
-_READ_BYTES = 2**20
+# who reads the beginning only shall not wait for more
+_FIRST_BYTES, _READ_BYTES = 2**16, 2**20
 
 
 def owner() -> str:
@@ -100,16 +101,16 @@ class _Window:
         self._descriptor = descriptor
         self._begin = 0
         self._piece = b""
+        self._next_bytes = _FIRST_BYTES
 
     def get(self, offset: int, length: int) -> bytes:
         """`length` bytes from `offset` on, or fewer where the file ends."""
         if offset < self._begin or offset + length > self._begin + len(self._piece):
             # a damaged length must not ask for memory that the file cannot fill
             there = max(0, os.fstat(self._descriptor).st_size - offset)
-            self._begin, self._piece = (
-                offset,
-                _read_whole(self._descriptor, offset, min(there, max(length, _READ_BYTES))),
-            )
+            wanted = min(there, max(length, self._next_bytes))
+            self._begin, self._piece = offset, _read_whole(self._descriptor, offset, wanted)
+            self._next_bytes = min(2 * self._next_bytes, _READ_BYTES)
         at = offset - self._begin
         return self._piece[at : at + length]
 

@@ -27,8 +27,8 @@ class Syncer:
         if policy not in {"never", "run"} and not (isinstance(policy, int | float) and policy > 0):
             raise ValueError(f'fsync={policy!r}: give "never", "run", or seconds greater than 0')
         self._policy = policy
-        self._files: dict[Path, int] = {}
-        self._stopped: SimpleQueue[Path | None] = SimpleQueue()
+        self._files: dict[RunJournal, int] = {}
+        self._stopped: SimpleQueue[RunJournal | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self.longest = 0.0
@@ -40,7 +40,7 @@ class Syncer:
             return
         with suppress(OSError), self._lock:
             # a descriptor of its own: it neither holds the lock nor can be closed while it is in use
-            self._files[journal.path] = os.open(journal.path, os.O_RDONLY | os.O_CLOEXEC)
+            self._files[journal] = os.open(journal.path, os.O_RDONLY | os.O_CLOEXEC)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="blissdata-bluesky-fsync", daemon=True)
             self._thread.start()
@@ -48,7 +48,7 @@ class Syncer:
     def end(self, journal: RunJournal) -> None:
         """The run has stopped: its journal is brought to the disk once more."""
         if self._policy != "never":
-            self._stopped.put(journal.path)
+            self._stopped.put(journal)
 
     def stop(self, timeout: float | None) -> None:
         """Bring everything to the disk and end, waiting no longer than `timeout` seconds."""
@@ -64,33 +64,33 @@ class Syncer:
 
     def _run(self) -> None:
         interval = None if self._policy == "run" else float(self._policy)
-        path: Path | None = Path()
-        while path is not None:
+        while True:
             try:
-                path = self._stopped.get(timeout=interval)
+                stopped = self._stopped.get(timeout=interval)
             except Empty:
                 self._sync_all()
-            else:
-                self._finish(path)
-        self._sync_all()
-        for path in list(self._files):
-            self._finish(path)
+                continue
+            if stopped is None:
+                break
+            self._finish(stopped)
+        for journal in list(self._files):
+            self._finish(journal)
 
     def _sync_all(self) -> None:
         with self._lock:
             files = list(self._files.items())
-        for path, descriptor in files:
-            self._sync(path, descriptor)
-        for directory in {path.parent for path, _ in files}:
+        for journal, descriptor in files:
+            self._sync(journal.path, descriptor)
+        for directory in {journal.path.parent for journal, _ in files}:
             self._sync_directory(directory)
 
-    def _finish(self, path: Path | None) -> None:
+    def _finish(self, journal: RunJournal) -> None:
         with self._lock:
-            descriptor = self._files.pop(path, None) if path else None
-        if path is not None and descriptor is not None:
-            self._sync(path, descriptor)
+            descriptor = self._files.pop(journal, None)
+        if descriptor is not None:
+            self._sync(journal.path, descriptor)
             os.close(descriptor)
-            self._sync_directory(path.parent)
+            self._sync_directory(journal.path.parent)
 
     def _sync(self, path: Path, descriptor: int) -> None:
         began = time.monotonic()

@@ -1,6 +1,6 @@
 """blissdata's wire format in Redis. Nobody else in this package spells a key or packs a payload."""
 
-from .documents import DOCUMENTS_FORMAT, DocumentEntry
+from .documents import DOCUMENTS_FORMAT, DOCUMENTS_SECONDS, DocumentEntry
 from .encoding import (
     Array,
     Encoding,
@@ -46,6 +46,7 @@ __all__ = [
     "DELETED_TTL",
     "DOCUMENTS_FORMAT",
     "DOCUMENTS_PREFIX",
+    "DOCUMENTS_SECONDS",
     "HISTORY_KEY",
     "HISTORY_LENGTH",
     "MISSING",

@@ -12,6 +12,8 @@ from ..errors import DamagedRunError
 from .encoding import RawEntry
 
 DOCUMENTS_FORMAT = 1
+# how long the documents outlive the end of their run: nobody else expires them
+DOCUMENTS_SECONDS = 30 * 86400
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from ..errors import JournalError, JournalOwnedError
 from ..journal import Fate, JournalDirectory, RunJournal
 
 logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.01
 
 
 class LeftBehind:
@@ -33,7 +36,7 @@ class LeftBehind:
         while self._paths:
             path = self._paths.popleft()
             try:
-                journal = RunJournal.adopt(path)
+                journal = _adopt(path)
             except JournalOwnedError:
                 continue
             except JournalError as error:
@@ -45,3 +48,12 @@ class LeftBehind:
                 return journal
             journal.close()
         return None
+
+
+def _adopt(path: Path) -> RunJournal:
+    try:
+        return RunJournal.adopt(path)
+    except JournalOwnedError:
+        # somebody may have had a look at it only
+        time.sleep(_LOOK_SECONDS)
+        return RunJournal.adopt(path)

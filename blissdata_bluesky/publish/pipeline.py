@@ -7,6 +7,8 @@ from typing import Any
 
 import redis
 
+from ..protocol import SEAL_FUNCTION
+
 _JOIN_BYTES = 2**20
 
 
@@ -31,6 +33,14 @@ def execute(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]
         raise
     finally:
         pool.release(connection)
+
+
+def seal(client: redis.Redis, keys: Sequence[str]) -> None:
+    """Seal data streams; those that are sealed stay as they are. Raises what redis-py raises."""
+    replies = execute(client, [("FCALL", SEAL_FUNCTION, 1, key) for key in keys])
+    errors = [reply for reply in replies if isinstance(reply, Exception)]
+    if unexpected := [error for error in errors if "already sealed" not in str(error)]:
+        raise unexpected[0]
 
 
 def _reply(connection: Any) -> Any:

@@ -120,9 +120,10 @@ class Publisher:
         require_ready(self._client, self._url, write=True)
         self._ready = True
 
-    def expect_outage(self) -> None:
+    def expect_outage(self, error: Exception) -> None:
         """The log says already that the server does not answer."""
         self._outage.expect()
+        self._note(str(error))
 
     def recover(self, left_behind: LeftBehind) -> None:
         """Publish, in the thread, the runs of processes that are gone."""

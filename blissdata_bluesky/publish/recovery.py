@@ -41,6 +41,8 @@ class Recovery:
                 f"run {journal.header.uid} was published to {journal.header.target}, not to {self._target}, and can go "
                 "to the same Redis only: give that URL"
             )
+        # who is interrupted leaves a journal that the next one recovers
+        self._directory.reopen(journal)
         self._publisher.adopt(journal, raises_deleted=True)
 
     def wait(self, timeout: float | None = None) -> list[str]:

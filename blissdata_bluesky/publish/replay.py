@@ -58,10 +58,10 @@ class Replay:
         return mark if mark.offset <= self._journal.size else None
 
     def _cut(self, offset: int) -> bool:
+        if self._journal.marks is not None:
+            self._journal.marks.add(offset)
         prepared = False
         while (mark := self._mark()) and mark.offset <= offset:
             self._batches += 1
             prepared = prepared or mark.prepared
-        if self._journal.marks is not None:
-            self._journal.marks.add(offset)
         return prepared

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 from blissdata.exceptions import ScanNotFoundError, ScanValidationError
 from blissdata.redis_engine.scan import ScanState as BlissdataState
 from blissdata.redis_engine.store import DataStore
 
-from ..protocol import PROTOCOL_KEY, PROTOCOL_VERSION
+from ..protocol import PROTOCOL_KEY, PROTOCOL_VERSION, scan_key
 from .database import data_store, named_errors
 
 # how blissdata fails on a scan that was deleted or expired between two commands
@@ -29,6 +30,8 @@ class OpenScan:
     name: str
     number: int
     state: str
+    run: str = ""
+    """The run's uid, for scans of this package; empty for those of others."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,15 @@ def inspect(client: redis.Redis, url: str) -> DatabaseReport:
         )
 
 
+def list_open_scans(url: str) -> list[OpenScan]:
+    """The scans at `url` that are not closed, read through blissdata.
+
+    Raises RedisDatabaseError when the database is not ready, and redis.RedisError.
+    """
+    store = data_store(url)
+    return list(_open_scans(store, _scan_states(store)))
+
+
 def _scan_states(store: DataStore) -> dict[str, BlissdataState]:
     _, keys = store.search_existing_scans()
     try:
@@ -98,4 +110,10 @@ def _open_scans(store: DataStore, states: Mapping[str, BlissdataState]) -> Itera
         if state < BlissdataState.CLOSED:
             with suppress(*GONE):
                 scan = store.load_scan(key)
-                yield OpenScan(key, scan.dataset, scan.name, scan.number, state.name)
+                yield OpenScan(key, scan.dataset, scan.name, scan.number, state.name, _run_uid(key, scan.info))
+
+
+def _run_uid(key: str, info: Mapping[str, Any]) -> str:
+    ours = info.get("bluesky")
+    uid = ours.get("uid") if isinstance(ours, Mapping) else None
+    return uid if isinstance(uid, str) and scan_key(uid) == key else ""

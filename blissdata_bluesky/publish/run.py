@@ -105,6 +105,8 @@ class RunPublisher:
     def acknowledge(self) -> int:
         """How many documents are done that were not before."""
         done, self._waiting = self._waiting, 0
+        if done and not self.abandoned and self._feed.journal is not None and self._feed.journal.marks is not None:
+            self._feed.journal.marks.acknowledged()
         return done
 
     def prepare_if_due(self, now: float) -> None:

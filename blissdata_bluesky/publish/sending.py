@@ -13,15 +13,13 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError
 
 from .. import protocol
 from ..protocol import ScanState
-from .pipeline import execute
+from .pipeline import execute, seal
 from .presence import Claim, RunAbandonedError, gone, require_not_deleted, require_ours, require_scan
 from .steps import DocumentStep, RowsStep, SaveStep, Step
 from .taken import Taken
 
 logger = logging.getLogger(__name__)
 
-# Nobody else expires the documents of a scan.
-_DOCUMENTS_SECONDS = 30 * 86400
 # Redis holds a pipeline's replies in memory, and we its commands.
 _PIPELINE_BYTES = 8 * 2**20
 _PIPELINE_COMMANDS = 20_000
@@ -144,7 +142,7 @@ class RunSender:
     def _save(self, client: redis.Redis, step: SaveStep) -> None:
         require_scan(client, self._claim, client.pttl(self._scan_key), ())
         if step.seal:
-            self._seal(client, step.seal)
+            seal(client, step.seal)
         announced = step.state is not None and (self._state is None or step.state >= self._state)
         if announced:
             time.sleep(max(0.0, self._declared_at + _LOAD_SECONDS - time.monotonic()))
@@ -155,7 +153,7 @@ class RunSender:
             if announced:
                 pipe.xadd(self._state_key, {"state": int(step.state)}, nomkstream=True)  # type: ignore[arg-type]
             if step.state == ScanState.CLOSED:
-                pipe.expire(self._documents_key, _DOCUMENTS_SECONDS)
+                pipe.expire(self._documents_key, protocol.DOCUMENTS_SECONDS)
             saved = pipe.execute()[1 if foreign else 0]
         if saved is None:
             gone(client, self._claim, step.seal)
@@ -197,12 +195,6 @@ class RunSender:
                 pipe.execute()
         del self._steps[1]
         return found
-
-    def _seal(self, client: redis.Redis, keys: Sequence[str]) -> None:
-        replies = execute(client, [("FCALL", protocol.SEAL_FUNCTION, 1, key) for key in keys])
-        errors = [reply for reply in replies if isinstance(reply, Exception)]
-        if unexpected := [error for error in errors if "already sealed" not in str(error)]:
-            raise unexpected[0]
 
     def _resume(self, client: redis.Redis) -> None:
         """Ask how far Redis has got, and forget the steps that it has taken."""

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,8 +20,15 @@ import blissdata_bluesky
 from blissdata_bluesky.cli import app
 from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.errors import RedisServerStartError
+from blissdata_bluesky.journal import JournalDirectory
+from blissdata_bluesky.publish import recover
 from blissdata_bluesky.publish.database import connect
 from blissdata_bluesky.server import RedisServer
+from blissdata_bluesky.writer import BlissdataWriter
+
+from .published import SCALARS, Published
+from .test_recovery import UID, killed
+from .tiled_runs import eventually
 
 IDENTITY = {"name": "count", "number": 7, "data_policy": "no_policy", "session": "s", "dataset": "some-uid"}
 COMMAND = [sys.executable, "-c", "from blissdata_bluesky.cli import app; app()"]
@@ -115,3 +123,79 @@ def test_a_server_that_is_ended_by_something_else_is_no_success() -> None:
             client.shutdown(nosave=True)
         assert process.wait(10) == 1
         assert "was ended by something else" in process.stderr.read()
+
+
+class TestJournals:
+    def document(self, url: str, journal: Path) -> dict[str, Any]:
+        code, output = run("doctor", "--redis", url, "--journal", str(journal), "--json")
+        assert code == 0
+        found: dict[str, Any] = json.loads(output)
+        return found
+
+    def test_what_a_killed_publisher_left(self, redis_url: str, tmp_path: Path) -> None:
+        killed(redis_url, tmp_path, 5, 5, stopped=True)
+        report = self.document(redis_url, tmp_path)
+        assert (report["journal"]["left_over"], report["journal"]["publishing"]) == (1, 0)
+        assert report["journal"]["unfinished"] == [UID]
+        [warning] = [one for one in of(report, "journals") if one["level"] == "warning"]
+        assert "journal replay --all" in warning["remedy"]
+        assert [one["message"] for one in of(report, "scans")] == ["1 STARTED"], "its journal is here"
+        assert recover(tmp_path, redis_url, 10)
+        report = self.document(redis_url, tmp_path)
+        assert (report["journal"]["left_over"], report["journal"]["finished"]) == (0, 1)
+        assert {one["level"] for one in of(report, "journals")} == {"ok"}
+
+    def test_a_run_that_is_being_published(self, redis_url: str, tmp_path: Path) -> None:
+        with BlissdataWriter(redis_url, journal=tmp_path) as writer:
+            published = Published(writer, SCALARS)
+            published.events(3)
+            assert writer.flush(10)
+            report = self.document(redis_url, tmp_path)
+            assert report["journal"]["publishing"] == 1
+            assert report["journal"]["behind"] == []
+            assert {one["level"] for one in [*of(report, "journals"), *of(report, "lag"), *of(report, "scans")]} == {
+                "ok"
+            }
+            published.stop()
+
+    def test_a_run_that_waits_for_its_redis(self, redis_url: str, tmp_path: Path) -> None:
+        with RedisServer() as other:
+            writer = BlissdataWriter(other.url, journal=tmp_path)
+            published = Published(writer, SCALARS)
+            assert writer.flush(10)
+        published.events(10)
+        eventually(lambda: JournalDirectory(tmp_path).fault())
+        published.events(100)
+        report = self.document(redis_url, tmp_path)
+        [behind] = report["journal"]["behind"]
+        assert behind["uid"] == published.run.uid
+        assert behind["unsent"] > 0
+        assert 0 <= behind["age"] < 60, "older than the journal"
+        assert "interrupted" in of(report, "last fault")[0]["message"]
+        assert any(f":{other.port}/0" in finding["message"] for finding in of(report, "journals"))
+        code, output = run("doctor", "--journal", str(tmp_path))
+        assert code == 0
+        assert all(words in output for words in ("run behind", published.run.uid, "last fault"))
+        writer.close(0)
+
+    def test_an_open_scan_that_no_journal_here_belongs_to(self, redis_url: str, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        with BlissdataWriter(redis_url, journal=tmp_path / "journal") as writer:
+            published = Published(writer, SCALARS)
+            assert writer.flush(10)
+            [_, warning] = of(self.document(redis_url, tmp_path / "empty"), "scans")
+            assert warning["level"] == "warning"
+            assert published.run.uid in warning["message"]
+            assert "journal repair" in warning["remedy"]
+            published.stop()
+
+    def test_a_directory_is_not_made(self, tmp_path: Path) -> None:
+        code, output = run("doctor", "--journal", str(tmp_path / "none"))
+        assert code == 0
+        assert "there is no" in output
+        assert not (tmp_path / "none").exists()
+        assert list(tmp_path.iterdir()) == []
+
+
+def of(report: dict[str, Any], subject: str) -> list[dict[str, str]]:
+    return [finding for finding in report["findings"] if finding["subject"] == subject]

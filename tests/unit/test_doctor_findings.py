@@ -6,7 +6,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from blissdata_bluesky.cli.findings import Level, _in_range, of_database, of_packages, versions
-from blissdata_bluesky.publish.report import DatabaseReport
+from blissdata_bluesky.cli.journal_report import Behind, JournalReport, of_journals
+from blissdata_bluesky.publish.report import DatabaseReport, OpenScan
 
 HEALTHY = DatabaseReport(
     server="Redis",
@@ -19,6 +20,23 @@ HEALTHY = DatabaseReport(
     maxmemory_policy="noeviction",
     scans={"CLOSED": 2},
     open_scans=(),
+)
+
+TIDY = JournalReport(
+    directory="/journals",
+    publishing=1,
+    left_over=0,
+    abandoned=0,
+    finished=2,
+    unreadable=(),
+    bytes=3_000_000,
+    free=100 * 2**30,
+    disk=1000 * 2**30,
+    network="",
+    behind=(),
+    targets=("redis://beamline:6379/0",),
+    unfinished=("uid-1",),
+    fault=None,
 )
 
 
@@ -50,6 +68,48 @@ def test_what_is_wrong_has_a_remedy(change: dict[str, object], level: Level, mes
     wrong = [finding for finding in of_database(replace(HEALTHY, **change)) if finding.level != Level.OK]
     assert [(finding.level, finding.message) for finding in wrong] == [(level, message)]
     assert remedy in wrong[0].remedy
+
+
+def test_tidy_journals() -> None:
+    ours = OpenScan("key", "uid-1", "count", 1, "STARTED", "uid-1")
+    others = OpenScan("key", "dataset", "bliss", 1, "STARTED")
+    found = of_journals(TIDY, "redis://user:secret@beamline", [ours, others])
+    assert {finding.level for finding in found} == {Level.OK}
+    assert [finding.message for finding in found] == [
+        "1 being published, 0 left over, 0 abandoned, 2 finished, 3.0 MB in /journals",
+        "none",
+        "107.4 GB of 1.1 TB free for journals",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "remedy"),
+    [
+        ({"left_over": 2}, "2 left over", "journal replay --all --redis URL"),
+        ({"abandoned": 1}, "1 abandoned", "journal replay RUN"),
+        ({"free": 2**30 - 1, "disk": 2**31}, "1.1 GB of 2.1 GB free", "make room"),
+        ({"free": 49 * 2**30}, "52.6 GB of 1.1 TB free", "make room"),
+        ({"network": "nfs4"}, "network file system (nfs4)", "local disk"),
+        ({"unreadable": ("x.journal has format 9",)}, "format 9", ""),
+        ({"targets": ("redis://other:6379/0",)}, "others go to redis://other:6379/0", "that Redis as well"),
+        ({"unfinished": ()}, "published by nobody from /journals: uid-1", "journal repair"),
+    ],
+)
+def test_what_is_wrong_with_journals_has_a_remedy(change: dict[str, object], message: str, remedy: str) -> None:
+    scan = OpenScan("key", "uid-1", "count", 1, "STARTED", "uid-1")
+    found = of_journals(replace(TIDY, **change), "redis://beamline", [scan])
+    [wrong] = [finding for finding in found if finding.level != Level.OK]
+    assert wrong.level == Level.WARNING
+    assert message in wrong.message
+    assert remedy in wrong.remedy
+
+
+def test_the_lag_and_the_last_fault_are_told() -> None:
+    behind = (Behind("a", 1000, 5.0, "publishing now"), Behind("b", 2000, 600.0, "left over"))
+    fault = {"time": 0.0, "owner": "host:1", "message": "interrupted: no answer"}
+    found = {one.subject: one.message for one in of_journals(replace(TIDY, behind=behind, fault=fault), None, [])}
+    assert found["lag"] == "3.0 kB of 2 runs not sent, the oldest for 10 min"
+    assert found["last fault"].endswith(" host:1: interrupted: no answer")
 
 
 def test_an_empty_database_is_right() -> None:
