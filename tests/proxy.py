@@ -1,13 +1,18 @@
-"""A TCP proxy in front of a real server, which can spoil connections in chosen moments."""
+"""A TCP proxy in front of a real server, which can spoil connections in chosen moments, or for a while."""
 
 from __future__ import annotations
 
 import select
 import socket
+import struct
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import StrEnum
 from types import TracebackType
 from typing import Self
+
+from blissdata_bluesky.server.embedded import HOST, _free_port
 
 _CHUNK = 1 << 16
 _TICK = 0.02
@@ -15,24 +20,55 @@ _TICK = 0.02
 _SILENCE = 0.06
 
 
-class Proxy:
-    """Forwards connections to `port` on loopback. The faults that are set apply once, to the next request that fits."""
+class Fault(StrEnum):
+    """What the proxy does to every connection until the fault ends."""
 
-    def __init__(self, port: int) -> None:
+    REFUSE = "refuse"
+    """Connections are closed, new ones refused."""
+    HANG = "hang"
+    """Connections are accepted, and nothing is read or answered; afterwards what was sent goes on."""
+    DELAY = "delay"
+    """Every command waits for `delay` seconds before it is forwarded."""
+    RESET = "reset"
+    """Connections are reset (RST), new ones as soon as they are made."""
+    DROP = "drop"
+    """The server executes what is sent; in place of the reply the connection is cut."""
+
+
+class Proxy:
+    """Forwards connections to `port` on loopback.
+
+    `lose_reply`, `cut_request` and `hold_request` apply once, to the next request that fits; `begin` and `end` switch
+    a fault.
+    """
+
+    def __init__(self, port: int, delay: float = 0.5) -> None:
         self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._delay = delay
+        # not one of those that clients are given: a client could connect to itself while we refuse
+        self._port = _free_port()
+        self._fault: Fault | None = None
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._deaf = threading.Event()
+        self._accepting: threading.Thread | None = None
         self._threads: list[threading.Thread] = []
         self._lost_reply: bytes | None = None
         self._cut: tuple[bytes, int] | None = None
+        self._held: bytes | None = None
+        self._released, self._delivered = threading.Event(), threading.Event()
         self.faults = 0
-        """Faults that have happened."""
+        """Replies that were lost, requests that were cut or held."""
 
     @property
     def url(self) -> str:
         """The URL for clients."""
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"redis://{HOST}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The port for clients."""
+        return self._port
 
     def lose_reply(self, containing: bytes) -> None:
         """Let the server execute the next request that holds these bytes; cut the connection in place of the reply."""
@@ -44,42 +80,100 @@ class Proxy:
         with self._lock:
             self._cut = (containing, after)
 
+    def hold_request(self, containing: bytes) -> None:
+        """Keep the next request that holds these bytes until `release`; its connection hangs, others do not."""
+        with self._lock:
+            self._held = containing
+
+    def release(self) -> None:
+        """Deliver what is held, as a network does that was interrupted; return when the server has answered."""
+        self._released.set()
+        self._delivered.wait()
+
+    def begin(self, fault: Fault) -> None:
+        """From now on, for connections that are there and for new ones."""
+        self._fault = fault
+        if fault is Fault.REFUSE:
+            self._stop_listening()
+
+    def end(self) -> None:
+        """Forward again."""
+        self._fault = None
+        if self._accepting is None:
+            self._listen()
+
+    @contextmanager
+    def spoilt(self, fault: Fault) -> Iterator[None]:
+        """`begin`, and `end` at the end of the block."""
+        self.begin(fault)
+        try:
+            yield
+        finally:
+            self.end()
+
     def __enter__(self) -> Self:
-        self._start(self._accept)
+        self._listen()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing.set()
+        self._released.set()
+        self._stop_listening()
         for thread in self._threads:
             thread.join()
-        self._listener.close()
 
-    def _start(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
+    def _listen(self) -> None:
+        listener = socket.create_server((HOST, self._port), backlog=16)
+        self._deaf.clear()
+        self._accepting = threading.Thread(target=self._accept, args=(listener,), daemon=True)
+        self._accepting.start()
 
-    def _accept(self) -> None:
-        while not self._closing.is_set():
-            if select.select([self._listener], [], [], _TICK)[0]:
-                self._start(self._serve, self._listener.accept()[0])
+    def _stop_listening(self) -> None:
+        self._deaf.set()
+        if self._accepting is not None:
+            self._accepting.join()
+            self._accepting = None
+
+    def _accept(self, listener: socket.socket) -> None:
+        with listener:
+            while not self._deaf.is_set():
+                if select.select([listener], [], [], _TICK)[0]:
+                    thread = threading.Thread(target=self._serve, args=(listener.accept()[0],), daemon=True)
+                    self._threads.append(thread)
+                    thread.start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self._target)) as server:
+        with client, suppress(OSError), socket.create_connection((HOST, self._target)) as server:
             while not self._closing.is_set():
                 ready, _, _ = select.select([client, server], [], [], _TICK)
+                fault = self._fault
+                if fault is Fault.RESET:
+                    _reset_when_closed(client)
+                if fault in (Fault.RESET, Fault.REFUSE):
+                    return
+                if fault is Fault.HANG:
+                    self._closing.wait(_TICK)
+                    continue
                 if server in ready and not _forward(server, client):
                     return
                 if client in ready and not self._request(client, server):
                     return
 
     def _request(self, client: socket.socket, server: socket.socket) -> bool:
+        if self._fault is Fault.DELAY:
+            self._closing.wait(self._delay)
         chunk = client.recv(_CHUNK)
         if (cut := self._take_cut(chunk)) is not None:
             server.sendall(chunk[:cut])
             _swallow(server)
+            return False
+        if self._take_held(chunk):
+            self._released.wait()
+            server.sendall(chunk)
+            _swallow(server)
+            self._delivered.set()
             return False
         server.sendall(chunk)
         if self._take_lost_reply(chunk):
@@ -87,6 +181,9 @@ class Proxy:
                 pass
             _swallow(server)
             return False
+        # what belongs to the same command is not delayed once more
+        while self._fault is Fault.DELAY and select.select([client], [], [], 0)[0] and _forward(client, server):
+            pass
         return bool(chunk)
 
     def _take_cut(self, chunk: bytes) -> int | None:
@@ -97,7 +194,17 @@ class Proxy:
             self.faults += 1
             return after
 
+    def _take_held(self, chunk: bytes) -> bool:
+        with self._lock:
+            if self._held is None or self._held not in chunk:
+                return False
+            self._held = None
+            self.faults += 1
+            return True
+
     def _take_lost_reply(self, chunk: bytes) -> bool:
+        if self._fault is Fault.DROP and chunk:
+            return True
         with self._lock:
             if self._lost_reply is None or self._lost_reply not in chunk:
                 return False
@@ -115,3 +222,7 @@ def _forward(source: socket.socket, target: socket.socket) -> bool:
 def _swallow(server: socket.socket) -> None:
     while select.select([server], [], [], _SILENCE)[0] and server.recv(_CHUNK):
         pass
+
+
+def _reset_when_closed(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

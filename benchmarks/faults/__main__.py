@@ -39,7 +39,9 @@ def main() -> int:
             figures: Callable[[bool], list[Figure]] = import_module(f".{EXPERIMENTS[promise]}", __package__).figures
             for figure in figures(arguments.short):
                 kept = kept and figure.kept
-                table.add_row(figure.promise, figure.what, figure.found, figure.aim, "kept" if figure.kept else "BROKEN")
+                table.add_row(
+                    figure.promise, figure.what, figure.found, figure.aim, "kept" if figure.kept else "BROKEN"
+                )
     console.print(table)
     return 0 if kept else 1
 
