@@ -78,14 +78,12 @@ class JournalDirectory:
             self._tell(header.uid, str(error))
             return None
         journal.on_failure = lambda failed: self._tell(failed.header.uid, f"{failed.path}: {failed.failed}")
-        with self._lock:
-            if self._failing:
-                self._failing = False
-                logger.warning("run %s and later ones have journals in %s again", header.uid, self.path)
         return journal
 
     def finish(self, journal: RunJournal) -> None:
         """Set a journal aside whose run every reader has taken whole."""
+        if journal.whole:
+            self._tell_again(journal)
         self._set_aside(journal, Fate.FINISHED)
         self.prune()
 
@@ -127,6 +125,10 @@ class JournalDirectory:
             if total > self._retention.bytes or time.time() - modified > self._retention.seconds:
                 self._remove(path)
                 total -= size
+        for new in self.path.glob("*.new"):
+            # its writer was killed between two instructions
+            if time.time() - new.stat().st_mtime > self._retention.seconds:
+                self._remove(new)
         for marks in self.path.glob("*.marks"):
             if not any(marks.with_suffix(fate).exists() for fate in Fate):
                 self._remove(marks)
@@ -142,6 +144,12 @@ class JournalDirectory:
                 reason,
                 self.path,
             )
+
+    def _tell_again(self, journal: RunJournal) -> None:
+        with self._lock:
+            if self._failing:
+                self._failing = False
+                logger.warning("run %s had a whole journal in %s again", journal.header.uid, self.path)
 
     def _set_aside(self, journal: RunJournal, fate: Fate) -> None:
         # before its lock is released, or somebody might adopt it

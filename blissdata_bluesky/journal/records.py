@@ -20,7 +20,7 @@ FORMAT = 1
 _MAGIC = b"BBJ1"
 _FRAME = struct.Struct("<4sII")
 # A length beyond this is not a length: the file is damaged there.
-_LONGEST = 2**31
+LONGEST = 2**31
 # who reads the beginning only shall not wait for more
 _FIRST_BYTES, _READ_BYTES = 2**16, 2**20
 
@@ -85,7 +85,7 @@ def read_records(descriptor: int, offset: int = 0) -> Iterator[tuple[int, bytes]
     window = _Window(descriptor)
     while len(head := window.get(offset, _FRAME.size)) == _FRAME.size:
         magic, length, checksum = _FRAME.unpack(head)
-        if magic != _MAGIC or length > _LONGEST:
+        if magic != _MAGIC or length > LONGEST:
             return
         payload = window.get(offset + _FRAME.size, length)
         if len(payload) < length or zlib.crc32(payload) != checksum:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from ..errors import JournalError, JournalOwnedError
 from .marks import BatchMarks
-from .records import Header, frame, read_records
+from .records import LONGEST, Header, frame, read_records
 
 _CLOSED = -1
 # not looked at by those who search for journals that nobody owns; then it is renamed, with its lock
@@ -92,6 +93,11 @@ class RunJournal:
         return self._size
 
     @property
+    def whole(self) -> bool:
+        """Whether everything was appended that should be."""
+        return not self.failed
+
+    @property
     def excess(self) -> int:
         """Bytes after the last whole record: torn or damaged, and never read."""
         return os.fstat(self._descriptor).st_size - self._size
@@ -155,6 +161,8 @@ def _lock(path: Path, descriptor: int) -> None:
 
 def _write(descriptor: int, payload: bytes) -> int:
     """Append one record; return its size. Raises OSError, and may then have written a part."""
+    if len(payload) > LONGEST:
+        raise OSError(errno.EFBIG, f"a document of {len(payload)} bytes is larger than a record can be")
     head = frame(payload)
     size = len(head) + len(payload)
     written = os.writev(descriptor, (head, payload))

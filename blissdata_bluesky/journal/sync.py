@@ -19,13 +19,16 @@ Fsync: TypeAlias = Literal["never", "run"] | float
 """`"never"`: the operating system decides; `"run"`: when a run stops; a number: so many seconds apart as well."""
 
 
+_LONGEST_SECONDS = 86400
+
+
 class Syncer:
     """A daemon thread that calls fdatasync, so that neither the callback nor the publisher waits for the disk."""
 
     def __init__(self, policy: Fsync) -> None:
         """Raises ValueError for a policy that is none."""
-        if policy not in {"never", "run"} and not (isinstance(policy, int | float) and policy > 0):
-            raise ValueError(f'fsync={policy!r}: give "never", "run", or seconds greater than 0')
+        if policy not in {"never", "run"} and not (isinstance(policy, int | float) and 0 < policy <= _LONGEST_SECONDS):
+            raise ValueError(f'fsync={policy!r}: give "never", "run", or seconds, up to {_LONGEST_SECONDS}')
         self._policy = policy
         self._files: dict[RunJournal, int] = {}
         self._stopped: SimpleQueue[RunJournal | None] = SimpleQueue()

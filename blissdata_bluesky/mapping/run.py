@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from operator import itemgetter
 from typing import Any, TypeAlias
 
 from ..errors import DocumentError
-from ..protocol import JsonEncoding, ScanState
+from ..protocol import MISSING, JsonEncoding, ScanState
 from .blocks import EventBlock, block_of_events, block_of_page, check_event, rows_of
 from .identity import identity_from_start
 from .operations import AddDocument, AppendRows, ChangeState, ColumnRows, CreateScan, DeclareStreams, Operation
@@ -258,11 +257,14 @@ def _columns(stream: MappedStream, block: EventBlock) -> tuple[tuple[ColumnRows,
     ]
     irregular: list[dict[str, Any]] = []
     for key, values in block.data.items():
-        held = dict(enumerate(values)) if key not in stream.columns else {}
+        # a key that the descriptor lacks may be in some events only
+        held = {} if key in stream.columns else {i: v for i, v in enumerate(values) if v is not MISSING}
         if key in stream.columns:
             column = stream.columns[key]
             rows, held = rows_of(column.encoding, values)
             columns.append(ColumnRows(stream.stream_name(key), column.encoding, stream.rows, rows))
         irregular += [{"row": stream.rows + row, "key": key, "value": value} for row, value in held.items()]
     # the same order however the rows are cut into blocks
-    return tuple(columns), sorted(irregular, key=itemgetter("row"))
+    order = {key: position for position, key in enumerate(stream.keys)}
+    irregular.sort(key=lambda value: (value["row"], order.get(value["key"], len(order)), value["key"]))
+    return tuple(columns), irregular

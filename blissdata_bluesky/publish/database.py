@@ -19,12 +19,15 @@ from ..errors import (
     RedisTargetError,
     RedisUnreachableError,
 )
-from ..protocol import PROTOCOL_KEY, PROTOCOL_VERSION, scan_key, state_pk, stream_key
+from ..protocol import DOCUMENTS_PREFIX, PROTOCOL_KEY, PROTOCOL_VERSION, STREAM_PREFIX, scan_key, state_pk, stream_key
 
 # another process may be initialising the database just now, which takes it some 10 ms
 GRACE_SECONDS = 1.0
 # one command of each module: a user who may not list modules may ask for commands
 MODULE_COMMANDS = {"ReJSON": "JSON.SET", "search": "FT.SEARCH"}
+# a database that holds these only has no scan that they could belong to
+_REMAINS = (STREAM_PREFIX.encode(), DOCUMENTS_PREFIX.encode())
+_MOST_REMAINS = 100_000
 # no run ever has this uid: what is written to its keys is written nowhere
 NO_RUN = "00000000-0000-0000-0000-000000000000"
 
@@ -146,6 +149,7 @@ def _initialise(client: redis.Redis, url: str) -> bytes:
     deadline = time.monotonic() + GRACE_SECONDS
     reason: Exception | None = None
     while time.monotonic() < deadline:
+        _remove_remains(client)
         if not client.dbsize():
             try:
                 data_store(url, init_db=True)
@@ -159,6 +163,14 @@ def _initialise(client: redis.Redis, url: str) -> bytes:
             return bytes(version)
         time.sleep(0.01)
     raise RedisDatabaseError(_uninitialised(client, url, reason)) from reason
+
+
+def _remove_remains(client: redis.Redis) -> None:
+    """Remove what came into an emptied database on its heels: rows and documents whose scans it has lost."""
+    if client.dbsize() <= _MOST_REMAINS:
+        keys = list(client.scan_iter(count=_MOST_REMAINS))
+        if keys and all(key.startswith(_REMAINS) for key in keys):
+            client.unlink(*keys)
 
 
 def _uninitialised(client: redis.Redis, url: str, reason: Exception | None) -> str:

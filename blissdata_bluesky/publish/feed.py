@@ -162,11 +162,11 @@ class Intake:
         written = feed.journal.size
         reason = f"its journal is damaged at byte {feed.offset}"
         try:
-            for offset, packed in feed.journal.records(feed.offset):
+            for count, (offset, packed) in enumerate(feed.journal.records(feed.offset), 1):
                 batch.setdefault(feed, []).append(unpack_document(packed))
                 feed.offset = offset
                 size += len(packed)
-                if size > BATCH_BYTES:
+                if size > BATCH_BYTES or count >= BATCH_DOCUMENTS:
                     return
         except JournalError as error:
             reason = str(error)

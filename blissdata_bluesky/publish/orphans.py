@@ -47,7 +47,8 @@ class Orphans:
     @property
     def busy(self) -> bool:
         """Whether something is waiting or on its way."""
-        return self._choosing or self._current is not None or bool(self._adopted or self._left_behind)
+        # in the order in which a run passes them
+        return bool(self._adopted or self._left_behind) or self._choosing or self._current is not None
 
     def next(self, is_known: Callable[[str], bool]) -> tuple[RunFeed, Orphan] | None:
         """The next run, unless one is on its way or none is left. Runs that are known already are left alone."""
@@ -110,6 +111,8 @@ def _orphan(journal: RunJournal, *, raises_deleted: bool) -> tuple[RunFeed, Orph
 def _sentence(feed: RunFeed, run: RunPublisher) -> str:
     if run.abandoned:
         return f"run {feed.uid}, left behind by a process that is gone, could not be published: {run.abandoned}"
+    if not run.begun:
+        return f"the journal of run {feed.uid} holds no whole document: there is nothing to publish"
     end = f"it is marked as incomplete, for {run.incomplete}" if run.incomplete else "it is whole"
     return (
         f"run {feed.uid}, left behind by a process that is gone, has been published from its journal: {run.rows} rows, "

@@ -34,7 +34,7 @@ class Outage:
             "publishing to %s is interrupted: %s. Scans go on; what they give waits in %s and is published when the "
             "server answers again.",
             self._place,
-            error,
+            str(error).rstrip("."),
             self._waiting_place,
         )
         return True

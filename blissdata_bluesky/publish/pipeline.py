@@ -35,6 +35,17 @@ def execute(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]
         pool.release(connection)
 
 
+def execute_at_once(client: redis.Redis, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """The same in one transaction: when Redis refuses a command beforehand, as a full one does, it takes none.
+
+    Raises redis.ResponseError then. A command that fails while it is carried out has its error as the reply.
+    """
+    *queued, replies = execute(client, [("MULTI",), *commands, ("EXEC",)])
+    if isinstance(replies, Exception):
+        raise next((reply for reply in queued if isinstance(reply, Exception)), replies)
+    return list(replies)
+
+
 def seal(client: redis.Redis, keys: Sequence[str]) -> None:
     """Seal data streams; those that are sealed stay as they are. Raises what redis-py raises."""
     replies = execute(client, [("FCALL", SEAL_FUNCTION, 1, key) for key in keys])

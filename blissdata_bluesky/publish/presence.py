@@ -41,16 +41,30 @@ def require_scan(client: redis.Redis, claim: Claim, remaining: Any, written: Ite
     """
     if isinstance(remaining, Exception):
         raise remaining
-    if remaining != -1 and remaining <= protocol.DELETED_TTL * 1000:
+    if _is_gone(remaining):
         gone(client, claim, written)
 
 
 def gone(client: redis.Redis, claim: Claim, written: Iterable[str]) -> NoReturn:
     """Remove the keys that have just been written beside a scan that is gone, and raise as `require_scan` does."""
-    # they would stay for ever, and blissdata knows nothing of the documents
-    client.unlink(*written, protocol.documents_key(claim.uid))
+    _remove(client, claim, written)
     require_not_deleted(client, claim)
     raise RunLostError(f"Redis has lost run {claim.uid}: it was emptied, or came back without its data")
+
+
+def _is_gone(remaining: int) -> bool:
+    """Whether this answer to PTTL says that the key is gone, or counts as deleted."""
+    return remaining != -1 and remaining <= protocol.DELETED_TTL * 1000
+
+
+def _remove(client: redis.Redis, claim: Claim, written: Iterable[str]) -> None:
+    # they would stay for ever, and blissdata knows nothing of the documents
+    with client.pipeline(transaction=True) as pipe:
+        pipe.watch(protocol.scan_key(claim.uid))
+        if _is_gone(pipe.pttl(protocol.scan_key(claim.uid))):
+            pipe.multi()
+            pipe.unlink(*written, protocol.documents_key(claim.uid))
+            pipe.execute()
 
 
 def require_not_deleted(client: redis.Redis, claim: Claim) -> None:

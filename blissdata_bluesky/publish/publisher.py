@@ -258,14 +258,19 @@ class Publisher:
         self._acknowledge()
 
     def _check(self) -> None:
-        """See in quiet times whether Redis still has the runs."""
-        if not self._ready or time.monotonic() - self._checked < _CHECK_SECONDS:
+        """See in quiet times whether Redis still has the runs, and whether it is back."""
+        if time.monotonic() - self._checked < _CHECK_SECONDS:
             return
         self._checked = time.monotonic()
         for run in self._runs.values():
             try:
+                if not self._ready:
+                    self.require_ready()
                 with self._abandoning(run, OUTAGES):
                     run.check(self._client)
+                self._outage.answered(self._given)
+            except RunLostError as error:
+                self._begin_outage(error, run)
             except OUTAGES as error:
                 self._begin_outage(error, run)
                 return

@@ -41,7 +41,6 @@ class RunPublisher:
         self._orphan = orphan
         self._since = time.time() if feed.journal is None else feed.journal.header.created
         self._waiting = 0
-        self._ended = False
         self.abandoned = ""
         """Why nothing more of this run is published."""
         self.rows = 0
@@ -56,6 +55,7 @@ class RunPublisher:
         self._sender = RunSender(Claim(self._feed.uid, self._feed.publisher, self._since))
         self._replay: Replay | None = None
         self._prepare_at: float | None = None
+        self._ended = False
 
     @property
     def uid(self) -> str:
@@ -81,6 +81,11 @@ class RunPublisher:
     def closed(self) -> bool:
         """Whether nothing will follow."""
         return self._ended
+
+    @property
+    def begun(self) -> bool:
+        """Whether its start document has come."""
+        return self._mapper is not None
 
     @property
     def incomplete(self) -> str:

@@ -13,7 +13,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError
 
 from .. import protocol
 from ..protocol import ScanState
-from .pipeline import execute, seal
+from .pipeline import execute_at_once, seal
 from .presence import Claim, RunAbandonedError, gone, require_not_deleted, require_ours, require_scan
 from .steps import DocumentStep, RowsStep, SaveStep, Step
 from .taken import Taken
@@ -102,7 +102,7 @@ class RunSender:
     def _append(self, client: redis.Redis) -> None:
         steps = self._next_appends()
         commands = [("PTTL", self._scan_key), *(("XADD", *self._xadd(step)) for step in steps)]
-        remaining, *replies = execute(client, commands)
+        remaining, *replies = execute_at_once(client, commands)
         require_scan(client, self._claim, remaining, {step.key for step in steps if isinstance(step, RowsStep)})
         self._check(replies)
         for step in steps:
@@ -147,6 +147,9 @@ class RunSender:
         if announced:
             time.sleep(max(0.0, self._declared_at + _LOAD_SECONDS - time.monotonic()))
         with client.pipeline(transaction=True) as pipe:
+            # a transaction that is under way for long must not undo what has been sent since then
+            pipe.watch(self._scan_key)
+            pipe.multi()
             if foreign := [key for name, key in step.new.items() if name not in self._streams]:
                 pipe.unlink(*foreign)
             self._save_model(pipe, step)
@@ -175,7 +178,8 @@ class RunSender:
         if not isinstance(first, DocumentStep):
             raise TypeError("a scan is created together with its start document")
         with client.pipeline(transaction=True) as pipe:
-            pipe.watch(self._scan_key)
+            # an emptied database changes the second one
+            pipe.watch(self._scan_key, protocol.PROTOCOL_KEY)
             if not pipe.exists(protocol.PROTOCOL_KEY):
                 raise redis.ConnectionError("the database has been emptied")
             found = bool(pipe.exists(self._scan_key))

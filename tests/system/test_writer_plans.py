@@ -210,7 +210,9 @@ def test_two_writers_on_two_engines(
     assert_published(redis_url, writer, collector)
 
 
-def test_one_thread_and_one_connection_for_all_runs_and_streams(redis_url: str, writer: BlissdataWriter) -> None:
+def test_one_publishing_thread_and_one_connection_for_all_runs_and_streams(
+    redis_url: str, writer: BlissdataWriter
+) -> None:
     with redis.Redis.from_url(redis_url) as client:
         others = {entry["id"] for entry in client.client_list()}
         runs = [Run() for _ in range(10)]
@@ -220,7 +222,8 @@ def test_one_thread_and_one_connection_for_all_runs_and_streams(redis_url: str, 
                 writer(*run.describe(stream))
                 writer(*run.event(row(0), stream))
         assert writer.flush(10)
-        assert sum(thread.name.startswith("blissdata-bluesky") for thread in threading.enumerate()) == 1
+        ours = sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("blissdata-bluesky"))
+        assert ours == ["blissdata-bluesky-fsync", "blissdata-bluesky-publisher"]
         assert len({entry["id"] for entry in client.client_list()} - others) <= 1
         for run in runs:
             writer(*run.stop())

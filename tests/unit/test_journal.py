@@ -197,7 +197,7 @@ def test_journals_that_cannot_be_made_are_said_once_until_one_can(
         assert directory.create(Header(f"run {number}", "me", "redis://host")) is None
     directory.path.mkdir()
     for number in range(3):
-        created(directory, f"later {number}").close()
+        directory.finish(created(directory, f"later {number}"))
     assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.WARNING]
     assert "run 0" in caplog.messages[0] and "later 0" in caplog.messages[1]
 
