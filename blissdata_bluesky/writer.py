@@ -122,7 +122,8 @@ class BlissdataWriter:
         self._target = target(redis_url)
         self._routes = Routes()
         self._lock = threading.Lock()
-        self._closed = self._refused = False
+        self._closed = self._refused = self._flushed = False
+        self._ended = threading.Event()
         self._connect(require_redis=require_redis)
         if self._journals is not None:
             self._journals.warn_if_remote()
@@ -170,12 +171,19 @@ class BlissdataWriter:
 
         What was not acknowledged stays in the journals. Documents that come later are refused in the log.
         """
-        with self._lock:
-            if self._closed:
-                return True
-            self._closed = True
-        atexit.unregister(self.close)
         deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            first, self._closed = not self._closed, True
+        if not first:
+            return self._ended.wait(timeout) and self._flushed
+        try:
+            self._flushed = self._close(timeout, deadline)
+        finally:
+            self._ended.set()
+        return self._flushed
+
+    def _close(self, timeout: float | None, deadline: float | None) -> bool:
+        atexit.unregister(self.close)
         flushed = self.flush(timeout)
         ended = self._publisher.stop(_left(deadline))
         self._syncer.stop(_left(deadline))

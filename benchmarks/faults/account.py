@@ -15,6 +15,8 @@ from tests.system.collected import load
 
 # what stands in a column of `tests.system.tiled_runs.ALL_KINDS` for a value that it cannot hold
 FILLS: dict[str, Any] = {"number": float("nan"), "integer": 0, "short": [float("nan")] * 4}
+# a key that the descriptor lacks
+UNDESCRIBED = "undescribed"
 
 
 @dataclass
@@ -32,9 +34,10 @@ class Account:
         index = len(self.rows[f"{stream}:time"])
         self.rows[f"{stream}:time"].append(event["time"])
         self.rows[f"{stream}:seq_num"].append(event["seq_num"])
-        self.rows[f"{stream}:timestamps"].append(list(event["timestamps"].values()))
-        for key, value in event["data"].items():
-            self.rows[f"{stream}:{key}"].append(FILLS[key] if key == odd else value)
+        described = [key for key in event["data"] if key != UNDESCRIBED]
+        self.rows[f"{stream}:timestamps"].append([event["timestamps"][key] for key in described])
+        for key in described:
+            self.rows[f"{stream}:{key}"].append(FILLS[key] if key == odd else event["data"][key])
         if odd:
             self.rows[f"{stream}:irregular"].append({"row": index, "key": odd, "value": event["data"][odd]})
 

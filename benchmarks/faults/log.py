@@ -21,7 +21,7 @@ from blissdata_bluesky.protocol import scan_key
 from blissdata_bluesky.publish import publisher
 from tests.proxy import Fault
 
-from . import stalls
+from .bench import FAULTS, Bench, bench
 from .figure import Figure
 
 PASSWORD = "never-to-be-seen"
@@ -33,7 +33,7 @@ _FAULT_SECONDS = 0.4
 _END_SECONDS = 8.0
 
 FLAPPING = "flapping"
-KINDS = [*(kind for kind in stalls.FAULTS if kind not in {"disk full", "connections: delay"}), FLAPPING]
+KINDS = [*(kind for kind in FAULTS if kind not in {"disk full", "connections: delay"}), FLAPPING]
 _FLAPS = 5
 _SILENT = {f"connections: {Fault.HANG}", "SIGSTOP"}
 # over at once: what is given later is given afterwards
@@ -103,22 +103,22 @@ def tell(kind: str, scan: Scan) -> Told:
     told = Told()
     with (
         tempfile.TemporaryDirectory() as directory,
-        stalls.bench(Path(directory) / "redis") as bench,
+        bench(Path(directory) / "redis") as there,
         # an idle writer finds out in time
         patch.object(publisher, "_CHECK_SECONDS", 0.1),
         listening(told),
     ):
-        _let_in(bench)
-        url = bench.proxy.url.replace("//", f"//bluesky:{PASSWORD}@") + f"?socket_timeout={_REPLY_SECONDS}"
+        _let_in(there)
+        url = there.proxy.url.replace("//", f"//bluesky:{PASSWORD}@") + f"?socket_timeout={_REPLY_SECONDS}"
         with BlissdataWriter(url, journal=Path(directory) / "journal") as writer:
             runs = [_Run(writer) for _ in range(_RUNS)]
             writer.flush(10)
             for _ in range(_FLAPS if kind == FLAPPING else 1):
-                burst, more = _fault(bench, kind, scan, runs)
+                burst, more = _fault(there, kind, scan, runs)
                 told.during += burst if kind == _INSTANT else burst + more
                 told.after += more if kind == _INSTANT else 0
                 if kind == "SIGKILL":
-                    _let_in(bench)
+                    _let_in(there)
             deadline = time.monotonic() + _END_SECONDS
             while not told.in_order and time.monotonic() < deadline:
                 told.after += _events(runs, 1) if scan is Scan.BUSY else 0
@@ -126,16 +126,16 @@ def tell(kind: str, scan: Scan) -> Told:
             for run in runs:
                 run.stop()
             writer.flush(_END_SECONDS)
-        store = DataStore(bench.server.url)
+        store = DataStore(there.server.url)
         told.whole = all(len(store.load_scan(scan_key(run.uid)).streams["primary:time"]) == run.events for run in runs)
     return told
 
 
-def _fault(bench: stalls.Bench, kind: str, scan: Scan, runs: list[_Run]) -> tuple[int, int]:
+def _fault(there: Bench, kind: str, scan: Scan, runs: list[_Run]) -> tuple[int, int]:
     """Return how many documents were given at the beginning, and how many more until it ended."""
     burst = more = 0
-    fault = stalls.FAULTS[f"connections: {Fault.RESET}" if kind == FLAPPING else kind]
-    with fault(bench):
+    fault = FAULTS[f"connections: {Fault.RESET}" if kind == FLAPPING else kind]
+    with fault(there):
         end = time.monotonic() + _FAULT_SECONDS + (_REPLY_SECONDS if kind in _SILENT else 0)
         burst += _events(runs, _BURST) if scan is not Scan.IDLE else 0
         while time.monotonic() < end:
@@ -144,9 +144,9 @@ def _fault(bench: stalls.Bench, kind: str, scan: Scan, runs: list[_Run]) -> tupl
     return burst, more
 
 
-def _let_in(bench: stalls.Bench) -> None:
+def _let_in(there: Bench) -> None:
     """The user of the URL, whom a killed server has forgotten."""
-    with bench.client() as client:
+    with there.client() as client:
         client.acl_setuser("bluesky", enabled=True, passwords=[f"+{PASSWORD}"], keys="*", categories=["+@all"])
 
 

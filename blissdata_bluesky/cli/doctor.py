@@ -10,17 +10,19 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ..connection import open_client, redact
 from ..errors import BlissdataBlueskyError
+from ..protocol import SCAN_PREFIX
+from ..publish.database import named_errors
 from ..publish.report import DatabaseReport, OpenScan, inspect
 from ..writer import DEFAULT_JOURNAL
-from .findings import Finding, Level, of_database, of_packages, versions
-from .journal.shown import shown_bytes, shown_seconds
-from .journal_report import Behind, JournalReport, examine, of_journals
+from .findings import Finding, Level, of_database, of_packages, summed_up, versions
+from .journal.shown import shown_bytes, shown_seconds, shown_text
+from .journal_report import Behind, JournalReport, examine, of_journals, of_scans
 
+UID_WIDTH = 36
 SIGNS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.ERROR: "[red]error[/]"}
 
 
@@ -36,14 +38,15 @@ def doctor(
     The exit code is 1 when there is an error; warnings leave it 0.
     """
     report, found = (None, []) if redis is None else _examine(redis)
-    open_scans = report.open_scans if report else ()
-    journals, found_there = _examine_journals(journal, redis, open_scans)
-    found += [*found_there, *of_packages()]
-    healthy = all(finding.level != Level.ERROR for finding in found)
+    journals, found_there = _examine_journals(journal, redis)
+    found += [of_scans(report, journals)] if report else []
+    found += found_there
+    packages = of_packages()
+    healthy = all(finding.level != Level.ERROR for finding in [*found, *packages])
     if as_json:
-        typer.echo(_document(redis, healthy, found, report, journals))
+        typer.echo(_document(redis, healthy, [*found, *packages], report, journals))
     else:
-        _show(found, open_scans, journals.behind if journals else ())
+        _show([*found, *summed_up(packages)], report.open_scans if report else (), journals.behind if journals else ())
     raise typer.Exit(0 if healthy else 1)
 
 
@@ -51,14 +54,15 @@ def _examine(url: str) -> tuple[DatabaseReport | None, list[Finding]]:
     try:
         with open_client(url) as client:
             report = inspect(client, url)
+            with named_errors(url):
+                # blissdata finds none without its version key
+                holds_scans = bool(report.scans) or any(client.scan_iter(f"{SCAN_PREFIX}*", count=10_000))
     except BlissdataBlueskyError as error:
         return None, [Finding(Level.ERROR, "server", str(error))]
-    return report, of_database(report)
+    return report, of_database(report, holds_scans=holds_scans)
 
 
-def _examine_journals(
-    wanted: Path | None, url: str | None, open_scans: Sequence[OpenScan]
-) -> tuple[JournalReport | None, list[Finding]]:
+def _examine_journals(wanted: Path | None, url: str | None) -> tuple[JournalReport | None, list[Finding]]:
     directory = DEFAULT_JOURNAL if wanted is None else wanted.expanduser().absolute()
     if not directory.is_dir():
         if wanted is None:
@@ -67,7 +71,7 @@ def _examine_journals(
         return None, [Finding(Level.WARNING, "journals", f"there is no {directory}", remedy)]
     try:
         report = examine(directory)
-        return report, of_journals(report, url, open_scans)
+        return report, of_journals(report, url)
     except BlissdataBlueskyError as error:
         return None, [Finding(Level.ERROR, "journals", str(error))]
 
@@ -94,18 +98,30 @@ def _show(found: list[Finding], open_scans: Sequence[OpenScan], behind: Sequence
     table = Table(box=None, pad_edge=False, show_header=False)
     for _ in range(2):
         table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for finding in found:
-        message = escape(finding.message) + (f"\n[dim]→ {escape(finding.remedy)}[/]" if finding.remedy else "")
+        message = shown_text(finding.message) + (f"\n[dim]→ {shown_text(finding.remedy)}[/]" if finding.remedy else "")
         table.add_row(SIGNS[finding.level], finding.subject, message)
     console = Console(highlight=False)
     console.print(table)
     if open_scans:
-        scans = Table("open scan", "number", "state", "uid", "key", box=None, pad_edge=False)
+        scans = _table("uid, key", "open scan", "number", "state")
         for scan in open_scans:
-            scans.add_row(escape(scan.name), str(scan.number), scan.state, escape(scan.uid), escape(scan.key))
+            # one above the other they fit into a narrow terminal, where they can be copied
+            names = f"{shown_text(scan.uid)}\n[dim]{shown_text(scan.key)}[/]"
+            scans.add_row(names, shown_text(scan.name), str(scan.number), scan.state)
         console.print("", scans)
     if behind:
-        runs = Table("run behind", "not sent", "oldest", "journal", box=None, pad_edge=False)
+        runs = _table("run behind", "not sent", "oldest", "journal")
         for run in behind:
-            runs.add_row(escape(run.uid), shown_bytes(run.unsent), shown_seconds(run.age), escape(run.in_words))
+            runs.add_row(shown_text(run.uid), shown_bytes(run.unsent), shown_seconds(run.age), shown_text(run.in_words))
         console.print("", runs)
+
+
+def _table(name: str, *columns: str) -> Table:
+    """A table that cuts nothing, whose first column holds what is to be typed elsewhere."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(name, min_width=UID_WIDTH, overflow="fold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -11,7 +11,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from ..protocol import PROTOCOL_VERSION
+from ..protocol import PROTOCOL_KEY, PROTOCOL_VERSION, SCAN_PREFIX
 from ..publish.database import MODULE_COMMANDS
 from ..publish.report import DatabaseReport
 
@@ -41,15 +41,14 @@ class Finding:
     remedy: str = ""
 
 
-def of_database(report: DatabaseReport) -> list[Finding]:
-    """What is right and wrong with a server."""
+def of_database(report: DatabaseReport, *, holds_scans: bool = False) -> list[Finding]:
+    """What is right and wrong with a server; `holds_scans`: there are keys of scans, if it is initialised or not."""
     return [
         Finding(Level.OK, "server", f"{report.server} {report.version}"),
         _modules(report),
-        _protocol(report),
+        _protocol(report, holds_scans=holds_scans),
         _memory(report),
         _eviction(report),
-        _scans(report),
     ]
 
 
@@ -63,6 +62,17 @@ def of_packages() -> list[Finding]:
         f"use Python {ours['Requires-Python']}",
     )
     return [Finding(Level.OK, DISTRIBUTION, metadata.version(DISTRIBUTION)), python, *_requirements()]
+
+
+def summed_up(packages: Sequence[Finding]) -> list[Finding]:
+    """What `of_packages` found, for people: ours, in one line all that are as they should be, and the others."""
+    ours, *others = packages
+    installed = versions()
+    fitting = [finding.subject for finding in others if finding.level == Level.OK and finding.subject in installed]
+    absent = [finding.subject for finding in others if finding.level == Level.OK and finding.subject not in installed]
+    message = f"{len(fitting)} in the tested ranges" + (f"; not installed: {', '.join(absent)}" if absent else "")
+    wrong = [finding for finding in others if finding.level != Level.OK]
+    return [ours, Finding(Level.OK, "packages", message), *wrong]
 
 
 def versions() -> dict[str, str]:
@@ -79,13 +89,20 @@ def _modules(report: DatabaseReport) -> Finding:
     return Finding(Level.OK, "modules", ", ".join(MODULE_COMMANDS))
 
 
-def _protocol(report: DatabaseReport) -> Finding:
+def _protocol(report: DatabaseReport, *, holds_scans: bool) -> Finding:
     subject = "blissdata protocol"
     if report.protocol == str(PROTOCOL_VERSION):
         return Finding(Level.OK, subject, f"version {report.protocol}")
     if report.protocol is not None:
         message = f"version {report.protocol}, not {PROTOCOL_VERSION}"
         return Finding(Level.ERROR, subject, message, "install the blissdata that fits, or use another Redis")
+    if holds_scans:
+        message = f"the version key is missing, but scans are there ({SCAN_PREFIX}*)"
+        remedy = (
+            f"if nobody else changed the database, `SET {PROTOCOL_KEY} {PROTOCOL_VERSION}` on it makes them readable "
+            "again; do not empty it"
+        )
+        return Finding(Level.ERROR, subject, message, remedy)
     if report.keys:
         message = f"not initialised, but {report.keys} keys are there"
         return Finding(Level.ERROR, subject, message, "use a Redis of its own, or empty this one (FLUSHALL)")
@@ -109,12 +126,6 @@ def _eviction(report: DatabaseReport) -> Finding:
         return Finding(Level.OK, "eviction", policy)
     remedy = "set maxmemory-policy noeviction: this one removes parts of scans without a word"
     return Finding(Level.WARNING, "eviction", policy, remedy)
-
-
-def _scans(report: DatabaseReport) -> Finding:
-    message = ", ".join(f"{number} {state}" for state, number in report.scans.items()) or "none"
-    remedy = "closed when their runs end; journals of writers that died finish theirs" if report.open_scans else ""
-    return Finding(Level.OK, "scans", message, remedy)
 
 
 def _required() -> Iterator[tuple[Requirement, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from ..connection import redact, target
 from ..journal import Fate, JournalDirectory
 from ..journal.listing import ListedJournal, list_journals
 from ..journal.network import network_file_system
-from ..publish.report import OpenScan
+from ..publish.report import DatabaseReport
 from .findings import Finding, Level
 from .journal.shown import in_words, shown_seconds, shown_time, unsent_since
 
 # below either, a warning
 FREE_BYTES, FREE_PART = 2**30, 0.05
-PUBLISHES = "a new writer or `blissdata-bluesky journal replay --all --redis URL` publishes them"
+PUBLISHES = "a new writer or `blissdata-bluesky journal replay --all --redis URL` publishes what is left over"
+REPAIRS = "`blissdata-bluesky journal repair --redis URL` lists and closes those whose writers and journals are gone"
+_MOST_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class JournalReport:
     """Where the runs go that are not finished."""
     unfinished: tuple[str, ...]
     """Uids of runs that are being published or left over."""
+    published: tuple[str, ...]
+    """Uids of those that are being published."""
     fault: dict[str, Any] | None
     """The last one that a publisher noted."""
 
@@ -85,12 +89,33 @@ def examine(directory: Path) -> JournalReport:
         behind=tuple(_behind(journal) for journal in to_do if journal.unsent and journal.fate == Fate.UNFINISHED),
         targets=tuple(sorted({journal.header.target for journal in to_do if journal.header})),
         unfinished=tuple(journal.header.uid for journal in to_do if journal.header and journal.fate == Fate.UNFINISHED),
+        published=tuple(journal.header.uid for journal in known if journal.header and journal.owned),
         fault=fault,
     )
 
 
-def of_journals(report: JournalReport, url: str | None, open_scans: Sequence[OpenScan]) -> list[Finding]:
-    """What is right and wrong with a directory, and with the open scans of the server at `url`."""
+def of_scans(report: DatabaseReport, journals: JournalReport | None) -> Finding:
+    """The scans of a server, and whether somebody publishes the open ones of ours, as far as journals here tell."""
+    message = ", ".join(f"{number} {state}" for state, number in report.scans.items()) or "none"
+    if not report.open_scans:
+        return Finding(Level.OK, "scans", message)
+    if journals is None:
+        remedy = "closed when their runs end; whether somebody publishes them, the journals of their writers tell"
+        return Finding(Level.OK, "scans", message, remedy)
+    runs = [scan.run for scan in report.open_scans if scan.run and scan.run not in journals.published]
+    if not runs:
+        return Finding(Level.OK, "scans", message, "closed when their runs end")
+    left_over = [run for run in runs if run in journals.unfinished]
+    shown = ", ".join(runs[:_MOST_SHOWN]) + (", …" if len(runs) > _MOST_SHOWN else "")
+    remedies = [PUBLISHES] if left_over else []
+    if len(left_over) < len(runs):
+        remedies.append(f"all is well if their writers have journals elsewhere; if not, {REPAIRS}")
+    message += f"; open, and published by nobody from {journals.directory}: {shown}"
+    return Finding(Level.WARNING, "scans", message, "; ".join(remedies))
+
+
+def of_journals(report: JournalReport, url: str | None) -> list[Finding]:
+    """What is right and wrong with a directory, for runs that go to the server at `url`."""
     return [
         _journals(report),
         _lag(report),
@@ -98,7 +123,6 @@ def of_journals(report: JournalReport, url: str | None, open_scans: Sequence[Ope
         *_network(report),
         *_unreadable(report),
         *_targets(report, url),
-        *_lost_scans(report, open_scans),
         *_fault(report),
     ]
 
@@ -113,7 +137,7 @@ def _journals(report: JournalReport) -> Finding:
         f"{report.publishing} being published, {report.left_over} left over, {report.abandoned} abandoned, "
         f"{report.finished} finished, {decimal(report.bytes)} in {report.directory}"
     )
-    remedies = [PUBLISHES.replace("them", "what is left over")] if report.left_over else []
+    remedies = [PUBLISHES] if report.left_over else []
     if report.abandoned:
         remedies.append(
             "`blissdata-bluesky journal replay RUN --redis URL` publishes an abandoned one again, or says why Redis "
@@ -154,19 +178,6 @@ def _targets(report: JournalReport, url: str | None) -> Iterator[Finding]:
     if url is not None and others:
         message = f"not all runs go to {redact(url)}, others go to {', '.join(others)}"
         yield Finding(Level.WARNING, "journals", message, "look at that Redis as well: they are published nowhere else")
-
-
-def _lost_scans(report: JournalReport, open_scans: Sequence[OpenScan]) -> Iterator[Finding]:
-    lost = [scan for scan in open_scans if scan.run and scan.run not in report.unfinished]
-    if lost:
-        shown = ", ".join(scan.run for scan in lost[:3]) + (", …" if len(lost) > 3 else "")
-        yield Finding(
-            Level.WARNING,
-            "scans",
-            f"open in Redis, and published by nobody from {report.directory}: {shown}",
-            "all is well if their writers have journals elsewhere; if not, `blissdata-bluesky journal repair "
-            "--redis URL` lists and closes them",
-        )
 
 
 def _fault(report: JournalReport) -> Iterator[Finding]:

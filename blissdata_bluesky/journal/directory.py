@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,11 +18,13 @@ from ..errors import JournalError
 from ..names import run_uuid, ulid
 from .network import network_file_system
 from .records import Header, owner
-from .run import RunJournal
+from .run import MARKS_SUFFIX, NEW_SUFFIX, RunJournal
 
 logger = logging.getLogger(__name__)
 
 _FAULT = "last-fault.json"
+# looking at thousands of files takes longer than a short run
+_PRUNE_SECONDS = 60.0
 
 
 class Fate(StrEnum):
@@ -52,6 +55,7 @@ class JournalDirectory:
         self._retention = retention or Retention()
         self._lock = threading.Lock()
         self._failing = False
+        self._pruned = -math.inf
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -85,7 +89,8 @@ class JournalDirectory:
         if journal.whole:
             self._tell_again(journal)
         self._set_aside(journal, Fate.FINISHED)
-        self.prune()
+        if time.monotonic() - self._pruned > _PRUNE_SECONDS:
+            self.prune()
 
     def abandon(self, journal: RunJournal) -> None:
         """Set a journal aside that Redis does not take."""
@@ -119,19 +124,20 @@ class JournalDirectory:
 
     def prune(self) -> None:
         """Remove finished journals beyond the retention, oldest first, and marks that have lost their journal."""
+        self._pruned = time.monotonic()
         files = sorted(self._files(Fate.FINISHED))
         total = sum(size for _, size, _ in files)
         for modified, size, path in files:
             if total > self._retention.bytes or time.time() - modified > self._retention.seconds:
                 self._remove(path)
                 total -= size
-        for new in self.path.glob("*.new"):
+        for modified, _, path in self._files(NEW_SUFFIX):
             # its writer was killed between two instructions
-            if time.time() - new.stat().st_mtime > self._retention.seconds:
-                self._remove(new)
-        for marks in self.path.glob("*.marks"):
-            if not any(marks.with_suffix(fate).exists() for fate in Fate):
-                self._remove(marks)
+            if time.time() - modified > self._retention.seconds:
+                self._remove(path)
+        for _, _, path in self._files(MARKS_SUFFIX):
+            if not any(path.with_suffix(fate).exists() for fate in Fate):
+                self._remove(path)
 
     def _tell(self, uid: str, reason: str) -> None:
         with self._lock:
@@ -170,11 +176,14 @@ class JournalDirectory:
         except OSError as error:
             logger.error("%s cannot be removed: %s", path, error.strerror)
 
-    def _files(self, *fates: Fate) -> Iterator[tuple[float, int, Path]]:
-        for path in self.path.iterdir():
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue
-            if path.suffix in fates:
-                yield status.st_mtime, status.st_size, path
+    def _files(self, *suffixes: str) -> list[tuple[float, int, Path]]:
+        """Time of the last change, size, path of each. What vanishes meanwhile, or is no file, is left out."""
+        found = []
+        with suppress(OSError):
+            for entry in os.scandir(self.path):
+                path = Path(entry.path)
+                with suppress(OSError):
+                    if path.suffix in suffixes and entry.is_file():
+                        status = entry.stat()
+                        found.append((status.st_mtime, status.st_size, path))
+        return found

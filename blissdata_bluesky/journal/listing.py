@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from .directory import Fate
 from .marks import last_acknowledged
 from .reader import JournalReader
 from .records import Header
+from .run import MARKS_SUFFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,13 @@ def list_journals(directory: Path) -> list[ListedJournal]:
 
 def look_at(path: Path) -> ListedJournal:
     """One journal. Raises JournalError when it does not exist, or it cannot be read."""
-    if path.suffix not in tuple(Fate) or not path.exists():
-        raise JournalError(f"there is no journal {path}: `blissdata-bluesky journal ls` shows what there is")
-    listed = _look(path)
+    none = f"there is no journal {path}: `blissdata-bluesky journal ls` shows what there is"
+    if path.suffix not in tuple(Fate):
+        raise JournalError(none)
+    try:
+        listed = _look(path)
+    except FileNotFoundError as error:
+        raise JournalError(none) from error
     if listed.header is None:
         raise JournalError(listed.fault)
     return listed
@@ -114,18 +120,30 @@ def _look_for(stem: Path) -> Iterator[ListedJournal]:
 
 
 def _look(path: Path) -> ListedJournal:
-    """Raises FileNotFoundError."""
-    status = path.stat()
+    """One journal, or why it cannot be read, whatever bears its name. Raises FileNotFoundError."""
+    try:
+        # not where a link leads: that may be nowhere
+        status = path.lstat()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return ListedJournal(path, 0, 0.0, f"journal {path} cannot be read: {error.strerror}")
     try:
         with JournalReader(path) as reader:
             start = next((payload for _, payload in reader.records(reader.begin)), b"")
             owned = Fate(path.suffix) == Fate.UNFINISHED and reader.owned
             # before the size, or what is written meanwhile would count as sent
-            sent = max(reader.begin, last_acknowledged(path.with_suffix(".marks")))
+            sent = max(reader.begin, _acknowledged(path.with_suffix(MARKS_SUFFIX)))
             return ListedJournal(path, reader.size, reader.modified, "", reader.header, start, owned, sent)
     except JournalError as error:
-        path.stat()
+        if not os.path.lexists(path):
+            raise FileNotFoundError(path) from error
         return ListedJournal(path, status.st_size, status.st_mtime, str(error))
+
+
+def _acknowledged(marks: Path) -> int:
+    # anything but a file might keep us waiting for ever
+    return last_acknowledged(marks) if marks.is_file() else 0
 
 
 def _began(journal: ListedJournal) -> float:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import JournalError
-from .records import Header, read_records
+from .records import Header, open_file, read_records
 
 
 class JournalReader:
@@ -20,7 +20,7 @@ class JournalReader:
         """Raises JournalError when it cannot be read, has no valid header or a newer format."""
         self.path = path
         try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptor = open_file(path, os.O_RDONLY)
         except OSError as error:
             raise JournalError(f"journal {path} cannot be opened: {error.strerror}") from error
         try:

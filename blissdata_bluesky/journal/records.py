@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
 import struct
 import time
 import zlib
@@ -50,6 +52,15 @@ class Header:
         """The header as the payload of the first record."""
         return ormsgpack.packb(asdict(self))
 
+    def checked(self) -> Header:
+        """The header, when its members have the types they must have. Raises TypeError."""
+        texts = (self.uid, self.publisher, self.target, self.owner)
+        if not (all(isinstance(text, str) for text in texts) and self.uid and self.publisher):
+            raise TypeError("uid, publisher, target or owner is no text")
+        if not isinstance(self.identity, dict) or not isinstance(self.created, float | int):
+            raise TypeError("identity is no mapping, or created no number")
+        return self
+
     @classmethod
     def unpack(cls, payload: bytes, path: Path) -> Header:
         """Raises JournalError for a newer format, and for a payload that is no header."""
@@ -57,7 +68,7 @@ class Header:
             members = ormsgpack.unpackb(payload)
             newer = members["format"] > FORMAT
             if not newer:
-                return cls(**members)
+                return cls(**members).checked()
         except (ValueError, TypeError, KeyError) as error:
             raise JournalError(f"{path} does not begin with a journal's header: move it away ({error})") from error
         raise JournalError(
@@ -74,6 +85,15 @@ def frame(payload: bytes) -> bytes:
 def record_size(length: int) -> int:
     """Bytes that a payload of `length` bytes takes in the file."""
     return _FRAME.size + length
+
+
+def open_file(path: Path, flags: int) -> int:
+    """A descriptor of a regular file; anything else might keep its reader waiting for ever. Raises OSError."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return descriptor
 
 
 def read_records(descriptor: int, offset: int = 0) -> Iterator[tuple[int, bytes]]:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from ..errors import JournalError, JournalOwnedError
 from .marks import BatchMarks
-from .records import LONGEST, Header, frame, read_records
+from .records import LONGEST, Header, frame, open_file, read_records
 
+MARKS_SUFFIX = ".marks"
 _CLOSED = -1
 # not looked at by those who search for journals that nobody owns; then it is renamed, with its lock
-_NEW_SUFFIX = ".new"
+NEW_SUFFIX = ".new"
 
 
 class RunJournal:
@@ -37,7 +38,7 @@ class RunJournal:
     @classmethod
     def create(cls, path: Path, header: Header) -> RunJournal:
         """A new journal. Raises JournalError when it cannot be made."""
-        new = path.with_suffix(_NEW_SUFFIX)
+        new = path.with_suffix(NEW_SUFFIX)
         descriptor = _CLOSED
         try:
             descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -58,7 +59,7 @@ class RunJournal:
         Raises JournalOwnedError while its owner lives, JournalError when it cannot be read or has no valid header.
         """
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = open_file(path, os.O_RDWR)
         except OSError as error:
             raise JournalError(f"journal {path} cannot be opened: {error.strerror}") from error
         try:
@@ -107,7 +108,7 @@ class RunJournal:
         """How the run was cut into batches; None when that cannot be kept."""
         if self._marks is None and self._descriptor != _CLOSED:
             try:
-                self._marks = BatchMarks(self.path.with_suffix(".marks"))
+                self._marks = BatchMarks(self.path.with_suffix(MARKS_SUFFIX))
             except OSError:
                 return None
         return self._marks

@@ -27,6 +27,7 @@ GRACE_SECONDS = 1.0
 MODULE_COMMANDS = {"ReJSON": "JSON.SET", "search": "FT.SEARCH"}
 # a database that holds these only has no scan that they could belong to
 _REMAINS = (STREAM_PREFIX.encode(), DOCUMENTS_PREFIX.encode())
+_INDEX = b"esrf:scan:index:"
 _MOST_REMAINS = 100_000
 # no run ever has this uid: what is written to its keys is written nowhere
 NO_RUN = "00000000-0000-0000-0000-000000000000"
@@ -149,7 +150,7 @@ def _initialise(client: redis.Redis, url: str) -> bytes:
     deadline = time.monotonic() + GRACE_SECONDS
     reason: Exception | None = None
     while time.monotonic() < deadline:
-        _remove_remains(client)
+        _remove_remains(client, *_REMAINS)
         if not client.dbsize():
             try:
                 data_store(url, init_db=True)
@@ -162,15 +163,25 @@ def _initialise(client: redis.Redis, url: str) -> bytes:
         if version is not None:
             return bytes(version)
         time.sleep(0.01)
+    # no other process has finished it in this time: whoever began died
+    if _remove_remains(client, *_REMAINS, _INDEX):
+        data_store(url, init_db=True)
+        return bytes(client.get(PROTOCOL_KEY) or b"")
     raise RedisDatabaseError(_uninitialised(client, url, reason)) from reason
 
 
-def _remove_remains(client: redis.Redis) -> None:
-    """Remove what came into an emptied database on its heels: rows and documents whose scans it has lost."""
-    if client.dbsize() <= _MOST_REMAINS:
-        keys = list(client.scan_iter(count=_MOST_REMAINS))
-        if keys and all(key.startswith(_REMAINS) for key in keys):
-            client.unlink(*keys)
+def _remove_remains(client: redis.Redis, *prefixes: bytes) -> bool:
+    """Remove what came into an emptied database on its heels, when there is nothing else; whether it was so.
+
+    Rows and documents whose scans it has lost, and what an initialisation has made that was broken off.
+    """
+    if client.dbsize() > _MOST_REMAINS:
+        return False
+    keys = list(client.scan_iter(count=_MOST_REMAINS))
+    if not keys or not all(key.startswith(prefixes) for key in keys):
+        return False
+    client.unlink(*keys)
+    return True
 
 
 def _uninitialised(client: redis.Redis, url: str, reason: Exception | None) -> str:

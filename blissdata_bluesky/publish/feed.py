@@ -48,6 +48,8 @@ class RunFeed:
     """Whether documents wait in the journal only."""
     reported: bool = False
     """Whether the log says that documents of this run are lost."""
+    last_document: bytes | None = None
+    """The stop document, packed, when it is neither in memory nor in the journal."""
     broken: str = ""
     """Why the journal cannot be read any further, while documents wait in it."""
 
@@ -94,7 +96,9 @@ class Intake:
             if feed.broken:
                 return False
             journaled = feed.journal is not None and feed.journal.append(packed)
-            if not feed.spilled and self.waiting_bytes + len(packed) <= self.limit:
+            # a stop document always finds room: without it the run would never end
+            room = self.waiting_bytes + len(packed) <= self.limit or name == "stop"
+            if not feed.spilled and room:
                 self._bytes_in += len(packed)
                 feed.given += 1
                 feed.queued += 1
@@ -103,10 +107,12 @@ class Intake:
                 if self._idle:
                     self.wake()
                 return True
-            if journaled:
+            if journaled or name == "stop":
                 feed.given += 1
+                feed.last_document = None if journaled else packed
                 self._spill(feed)
-            return journaled
+                return True
+            return False
 
     @property
     def waiting_bytes(self) -> int:
@@ -180,3 +186,5 @@ class Intake:
             if feed.offset == feed.journal.size:
                 feed.spilled = False
                 del self._spilled[feed]
+                if feed.last_document is not None:
+                    batch.setdefault(feed, []).append(unpack_document(feed.last_document))

@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 
 from ..errors import JournalError, JournalOwnedError
-from ..journal import Fate, JournalDirectory, RunJournal
+from ..journal import Fate, JournalDirectory, JournalReader, RunJournal
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,10 @@ class LeftBehind:
         while self._paths:
             path = self._paths.popleft()
             try:
+                # a look at the header needs no lock, and of others' journals nothing more is read
+                if _target(path) != self._target:
+                    self._unusable.add(path)
+                    continue
                 journal = _adopt(path)
             except JournalOwnedError:
                 continue
@@ -44,10 +48,13 @@ class LeftBehind:
                 if path.exists():
                     logger.error("a journal cannot be recovered and is left where it is: %s", error)
                 continue
-            if journal.header.target == self._target:
-                return journal
-            journal.close()
+            return journal
         return None
+
+
+def _target(path: Path) -> str:
+    with JournalReader(path) as reader:
+        return reader.header.target
 
 
 def _adopt(path: Path) -> RunJournal:

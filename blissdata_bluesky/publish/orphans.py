@@ -22,6 +22,7 @@ class Orphans:
         """`look_seconds`: how often it is looked for more; None: when `watch` is called, and not again."""
         self.done: list[str] = []
         """One sentence for each run that needs nothing more."""
+        self._told_later: list[str] = []
         self._look_seconds = look_seconds
         self._looked = 0.0
         self._left_behind: LeftBehind | None = None
@@ -68,8 +69,19 @@ class Orphans:
             return
         self._current = None
         self.done.append(_sentence(feed, run))
-        if not run.abandoned:
-            logger.warning(self.done[-1])
+        logger.info(self.done[-1])
+        if run.abandoned:
+            return
+        self._told_later.append(self.done[-1])
+        if not self.busy:
+            self._tell()
+
+    def _tell(self) -> None:
+        """One message, however many runs there were."""
+        first, *others = self._told_later
+        more = f"; and {len(others)} more runs, see the log at level INFO or `statistics()`" if others else ""
+        logger.warning("%s%s", first, more)
+        self._told_later.clear()
 
     def _look(self) -> None:
         if self._left_behind is None or self._look_seconds is None:
@@ -113,6 +125,8 @@ def _sentence(feed: RunFeed, run: RunPublisher) -> str:
         return f"run {feed.uid}, left behind by a process that is gone, could not be published: {run.abandoned}"
     if not run.begun:
         return f"the journal of run {feed.uid} holds no whole document: there is nothing to publish"
+    if not run.sent:
+        return f"run {feed.uid}: Redis has all of it already"
     end = f"it is marked as incomplete, for {run.incomplete}" if run.incomplete else "it is whole"
     return (
         f"run {feed.uid}, left behind by a process that is gone, has been published from its journal: {run.rows} rows, "

@@ -48,9 +48,13 @@ class Outage:
         if self._since is not None and self._goal is None:
             self._goal = given
 
+    def caught_up(self, done: int) -> bool:
+        """Whether all that waited has been acknowledged."""
+        return self._since is not None and self._goal is not None and done >= self._goal
+
     def progress(self, done: int, *, replaying: bool) -> None:
         """`done` documents are acknowledged; `replaying`: a run is still being published again."""
-        if self._since is None or self._goal is None or done < self._goal or replaying:
+        if self._since is None or self._goal is None or replaying or not self.caught_up(done):
             return
         logger.warning(
             "publishing to %s goes on after %.1f s; documents caught up: %d%s",

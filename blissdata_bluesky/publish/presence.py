@@ -81,12 +81,16 @@ def require_not_deleted(client: redis.Redis, claim: Claim) -> None:
         )
 
 
+def _name(publishers: list[Any]) -> str:
+    return f"another publisher, {publishers[0]}" if publishers else "somebody else"
+
+
 def require_ours(client: redis.Redis, claim: Claim) -> None:
     """Raise RunAbandonedError when the run's scan was begun by another publisher."""
-    raw = client.xrange(protocol.documents_key(claim.uid), count=1)
-    publisher = protocol.DocumentEntry.parse(raw[0]).publisher if raw else None
-    if publisher != claim.publisher:
+    publishers = client.json().get(protocol.scan_key(claim.uid), "$.info.bluesky.publisher") or []
+    if publishers != [claim.publisher]:
         raise RunAbandonedError(
-            f"a scan with this uid is in Redis already and belongs to publisher {publisher}; nothing of this one is "
-            "published. Give every run a uid of its own, or delete that scan first"
+            f"a scan with this uid is in Redis already and belongs to {_name(publishers)}; nothing of this one is "
+            "published. Give every run a uid of its own, or delete that scan first (DataStore(url).delete_scan("
+            f"{protocol.scan_key(claim.uid)!r}))"
         )

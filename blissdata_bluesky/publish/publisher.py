@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -202,15 +203,21 @@ class Publisher:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                batch = self.intake.take(self._pause())
-                self._adopt_next()
-                self._publish(batch)
-                if sum(map(len, batch.values())) > _BUSY_DOCUMENTS:
-                    self._stopping.wait(_GATHER_SECONDS)
-        except Exception:
-            logger.exception("publishing to %s has ended; the journals have the rest. Report this", redact(self._url))
+                self._step()
         finally:
             self._release()
+
+    def _step(self) -> None:
+        try:
+            batch = self.intake.take(self._pause())
+            self._adopt_next()
+            self._publish(batch)
+            if sum(map(len, batch.values())) > _BUSY_DOCUMENTS:
+                self._stopping.wait(_GATHER_SECONDS)
+        except Exception:
+            # whatever it was: the other runs, and those to come, have to go on
+            logger.exception("publishing to %s failed unexpectedly and goes on; report this", redact(self._url))
+            self._stopping.wait(_LONGEST_PAUSE)
 
     def _release(self) -> None:
         """Let go of the connection and of the journals of unfinished runs, and of those who wait for progress."""
@@ -218,7 +225,7 @@ class Publisher:
         self._client.close()
         for feed, run in list(self._runs.items()):
             if run.abandoned:
-                self._finished(feed, run.abandoned)
+                self._tell_finished(feed, run)
         for feed in list(self._feeds.values()):
             if feed.journal is not None:
                 feed.journal.close()
@@ -318,18 +325,28 @@ class Publisher:
                     closed = True
                     self._forget(feed, run)
             self.intake.oldest = None
-            self._outage.progress(self._done, replaying=any(run.replaying for run in self._runs.values()))
             self._progress.notify_all()
+        if self._outage.caught_up(self._done):
+            # runs that rest may have been lost as well
+            self._checked = -math.inf
+            self._check()
+            self._outage.progress(self._done, replaying=any(run.replaying for run in self._runs.values()))
         if closed:
             self._left_over.remove(self._client)
 
     def _forget(self, feed: RunFeed, run: RunPublisher) -> None:
         self._rows_of_closed_runs += run.rows
         del self._runs[feed], self._feeds[feed.uid]
-        self._finished(feed, run.abandoned)
+        self._tell_finished(feed, run)
         if not run.abandoned:
             self._left_over.add(feed.uid)
         self._orphans.forget(feed, run)
+
+    def _tell_finished(self, feed: RunFeed, run: RunPublisher) -> None:
+        try:
+            self._finished(feed, run.abandoned)
+        except Exception:
+            logger.exception("run %s: its journal could not be set aside; report this", feed.uid)
 
     def _abandon(self, run: RunPublisher, reason: str) -> None:
         if not run.abandoned:

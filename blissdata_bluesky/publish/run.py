@@ -83,6 +83,11 @@ class RunPublisher:
         return self._ended
 
     @property
+    def sent(self) -> bool:
+        """Whether Redis lacked something of it."""
+        return self._sender.sent
+
+    @property
     def begun(self) -> bool:
         """Whether its start document has come."""
         return self._mapper is not None

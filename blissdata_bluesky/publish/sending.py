@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError
 from .. import protocol
 from ..protocol import ScanState
 from .pipeline import execute_at_once, seal
-from .presence import Claim, RunAbandonedError, gone, require_not_deleted, require_ours, require_scan
+from .presence import Claim, RunAbandonedError, RunLostError, gone, require_not_deleted, require_ours, require_scan
 from .steps import DocumentStep, RowsStep, SaveStep, Step
 from .taken import Taken
 
@@ -30,8 +31,10 @@ _LOAD_SECONDS = 0.01
 
 # server states that end; anything else that Redis answers is about what it was given
 _MENDED_BY_WAITING = (OutOfMemoryError, ReadOnlyError, NoPermissionError)
-_MENDED_PREFIXES = ("OOM", "MISCONF", "NOREPLICAS", "BUSY", "LOADING", "MASTERDOWN", "NOAUTH", "TRYAGAIN", "UNKILLABLE")
-_MENDED_TEXTS = ("equal or smaller", "unknown command", "Function not found")
+_REFUSED = re.compile("equal or smaller|exhausted the last possible ID")
+_MENDED_CODES = "OOM|MISCONF|NOREPLICAS|BUSY|LOADING|MASTERDOWN|NOAUTH|NOPERM|READONLY|TRYAGAIN|UNKILLABLE"
+# a transaction tells in its own words why it was not carried out
+_MENDED = re.compile(rf"\b({_MENDED_CODES})\b|unknown command|Function not found|EXEC without MULTI|ACL failure")
 
 
 class RunSender:
@@ -50,6 +53,8 @@ class RunSender:
         self._rows: dict[str, int] = {}
         self._documents = 0
         self._declared_at = 0.0
+        self.sent = False
+        """Whether Redis lacked something."""
         self.may_be_deleted = False
         """Whether a scan that has to be created may have been there before, and was deleted."""
 
@@ -88,6 +93,7 @@ class RunSender:
             self._doubtful = True
             step = self._steps[0]
             found = False
+            self.sent = self.sent or not (isinstance(step, SaveStep) and step.creates)
             if isinstance(step, SaveStep) and step.creates:
                 found = self._create(client, step)
                 self._steps.popleft()
@@ -95,22 +101,25 @@ class RunSender:
                 self._save(client, step)
                 self._steps.popleft()
             else:
-                self._append(client)
-            # of a scan that was there it is not known how far it had got
+                found = not self._append(client)
+            # of a scan that was there, or rows that were refused, it is not known how far it had got
             self._doubtful = found
 
-    def _append(self, client: redis.Redis) -> None:
+    def _append(self, client: redis.Redis) -> bool:
+        """False when Redis has refused rows, as it does when it has them."""
         steps = self._next_appends()
         commands = [("PTTL", self._scan_key), *(("XADD", *self._xadd(step)) for step in steps)]
         remaining, *replies = execute_at_once(client, commands)
         require_scan(client, self._claim, remaining, {step.key for step in steps if isinstance(step, RowsStep)})
-        self._check(replies)
+        if self._is_refused(replies):
+            return False
         for step in steps:
             self._steps.popleft()
             if isinstance(step, RowsStep):
                 self._rows[step.key] = step.entry.index + step.entry.length
             else:
                 self._documents = step.entry.index + 1
+        return True
 
     def _next_appends(self) -> list[RowsStep | DocumentStep]:
         steps: list[RowsStep | DocumentStep] = []
@@ -124,24 +133,29 @@ class RunSender:
 
     def _xadd(self, step: RowsStep | DocumentStep) -> list[Any]:
         key = step.key if isinstance(step, RowsStep) else self._documents_key
-        arguments: list[Any] = [key, step.entry.id]
+        # only the first entry may make the stream: later ones would stand behind a gap
+        arguments: list[Any] = [key, *(("NOMKSTREAM",) if step.entry.index else ()), step.entry.id]
         for field, value in step.entry.fields.items():
             arguments += (field, value)
         return arguments
 
-    def _check(self, replies: Sequence[Any]) -> None:
+    def _is_refused(self, replies: Sequence[Any]) -> bool:
+        """Whether Redis says that it has rows already, or that a stream is sealed."""
         errors = [reply for reply in replies if isinstance(reply, Exception)]
-        if errors and all("equal or smaller" in str(error) for error in errors) and self._refused:
+        if unexpected := [error for error in errors if not _REFUSED.search(str(error))]:
+            raise unexpected[0]
+        if errors and self._refused:
             raise RunAbandonedError(
                 "another process writes the same streams; this one stops. Publish a run from one place only"
             )
         self._refused = bool(errors)
-        if errors:
-            raise errors[0]
+        if not errors and None in replies:
+            raise RunLostError(f"Redis has lost streams of run {self._claim.uid}")
+        return self._refused
 
     def _save(self, client: redis.Redis, step: SaveStep) -> None:
-        require_scan(client, self._claim, client.pttl(self._scan_key), ())
         if step.seal:
+            require_scan(client, self._claim, client.pttl(self._scan_key), ())
             seal(client, step.seal)
         announced = step.state is not None and (self._state is None or step.state >= self._state)
         if announced:
@@ -149,12 +163,13 @@ class RunSender:
         with client.pipeline(transaction=True) as pipe:
             # a transaction that is under way for long must not undo what has been sent since then
             pipe.watch(self._scan_key)
+            require_scan(client, self._claim, pipe.pttl(self._scan_key), step.seal)
             pipe.multi()
             if foreign := [key for name, key in step.new.items() if name not in self._streams]:
                 pipe.unlink(*foreign)
             self._save_model(pipe, step)
             if announced:
-                pipe.xadd(self._state_key, {"state": int(step.state)}, nomkstream=True)  # type: ignore[arg-type]
+                pipe.xadd(self._state_key, {"state": int(step.state)})  # type: ignore[arg-type]
             if step.state == ScanState.CLOSED:
                 pipe.expire(self._documents_key, protocol.DOCUMENTS_SECONDS)
             saved = pipe.execute()[1 if foreign else 0]
@@ -197,7 +212,8 @@ class RunSender:
                 pipe.xadd(self._state_key, {"state": int(ScanState.CREATED)})
                 pipe.execute_command("XADD", *self._xadd(first))
                 pipe.execute()
-        del self._steps[1]
+        if not found:
+            del self._steps[1]
         return found
 
     def _resume(self, client: redis.Redis) -> None:
@@ -205,6 +221,7 @@ class RunSender:
         if not (isinstance(self._steps[0], SaveStep) and self._steps[0].creates):
             pending = {step.key for step in self._steps if isinstance(step, RowsStep)}
             taken = Taken(client, self._claim, pending | self._rows.keys())
+            require_ours(client, self._claim)
             taken.require(self._rows, self._documents, self._streams)
             self._state, self._streams = taken.state, taken.streams
             self._rows, self._documents = taken.rows, taken.documents
@@ -213,6 +230,4 @@ class RunSender:
 
 
 def _may_be_mended(error: redis.ResponseError) -> bool:
-    text = str(error)
-    known = isinstance(error, _MENDED_BY_WAITING) or text.startswith(_MENDED_PREFIXES)
-    return known or any(part in text for part in _MENDED_TEXTS)
+    return isinstance(error, _MENDED_BY_WAITING) or _MENDED.search(str(error)) is not None

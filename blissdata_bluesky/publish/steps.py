@@ -118,7 +118,9 @@ class StepMaker:
         return self._keys[name]
 
     def _model(self, info: Mapping[str, Any]) -> str:
-        return json.dumps(protocol.scan_model(self._uid, self._identity, info, self._streams))
+        ours = {**info.get("bluesky", {}), "publisher": self._publisher}
+        model = protocol.scan_model(self._uid, self._identity, {**info, "bluesky": ours}, self._streams)
+        return json.dumps(model)
 
 
 def _stream_model(stream: StreamDeclaration) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from blissdata import ScanState
 
+from blissdata_bluesky.cli.serve import _recovery
 from blissdata_bluesky.journal import Fate, JournalDirectory
+from blissdata_bluesky.publish.recovery import Recovery
 from blissdata_bluesky.server import RedisServer
 
 from .collected import load
@@ -38,10 +41,13 @@ def metadata(address: str) -> dict[str, Any]:
     return answer.json()["data"]["attributes"]["metadata"] if answer.status_code == 200 else {}
 
 
-def test_a_publisher_that_is_killed_while_it_serves(redis_url: str, tmp_path: Path) -> None:
-    with served(redis_url, tmp_path) as address:
+def test_a_publisher_that_is_killed_while_it_serves(
+    redis_url: str, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recovery.__init__, "__defaults__", (0.2,))
+    with _recovery(tmp_path, redis_url):
         killed(redis_url, tmp_path, 10, 10, stopped=False)
-        found = eventually(lambda: told if "incomplete" in (told := metadata(address)) else None, 30)
+        found = eventually(lambda: told if "incomplete" in (told := client[UID].metadata) else None, 30)
         assert "ended before the run did" in found["incomplete"]
         assert "stop" not in found
         scan = load(redis_url, UID)

@@ -7,14 +7,6 @@ import pytest
 from benchmarks.faults import log
 from benchmarks.faults.log import Scan, Told, tell
 
-NOT_YET = pytest.mark.xfail(strict=True, reason="without a document nobody notices that an outage is over")
-NOT_ONCE = pytest.mark.xfail(strict=True, reason="an idle writer tells of an emptied Redis once for each open run")
-IDLE = [
-    pytest.param("connections: refuse", marks=NOT_YET),
-    pytest.param("SIGKILL", marks=NOT_YET),
-    pytest.param("FLUSHALL", marks=NOT_ONCE),
-]
-
 
 def assert_told_once(told: Told) -> None:
     assert told.in_order, told.records
@@ -38,7 +30,7 @@ def test_the_number_of_documents_that_were_caught_up_is_exact(kind: str) -> None
     assert told.outages == [told.during]
 
 
-@pytest.mark.parametrize("kind", IDLE)
+@pytest.mark.parametrize("kind", ["connections: refuse", "SIGKILL", "FLUSHALL"])
 def test_an_outage_between_two_documents_is_told_of_twice_too(kind: str) -> None:
     told = tell(kind, Scan.IDLE)
     assert_told_once(told)

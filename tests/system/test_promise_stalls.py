@@ -12,7 +12,8 @@ import pytest
 from bluesky.run_engine import RunEngine, RunEngineInterrupted
 from ophyd.sim import det
 
-from benchmarks.faults import stalls
+from benchmarks.faults import endings, slow, stalls
+from benchmarks.faults.bench import FAULTS, IMPATIENT, bench
 from blissdata_bluesky.server import RedisServer
 from blissdata_bluesky.writer import BlissdataWriter
 from tests.proxy import Fault, Proxy
@@ -23,7 +24,7 @@ from .published import SCALARS, Published
 EVENTS = 20
 
 
-@pytest.mark.parametrize("fault", stalls.FAULTS)
+@pytest.mark.parametrize("fault", FAULTS)
 def test_documents_of_every_type_survive_a_fault_that_begins_just_before_them(fault: str) -> None:
     survived = stalls.matrix([fault], firsts=1)
     assert survived.total == len(stalls.TYPES) == 11
@@ -32,30 +33,30 @@ def test_documents_of_every_type_survive_a_fault_that_begins_just_before_them(fa
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("fault", stalls.FAULTS)
+@pytest.mark.parametrize("fault", FAULTS)
 def test_each_type_may_be_the_first_that_meets_the_fault(fault: str) -> None:
     assert stalls.matrix([fault], firsts=len(stalls.TYPES)).failed == []
 
 
 def test_a_scan_does_not_wait_for_a_slow_redis() -> None:
-    slow = stalls.slow_redis(100, delay=0.1, repeats=1)
-    assert slow.rows == 100
+    found = slow.slow_redis(100, delay=0.1, repeats=1)
+    assert found.rows == 100
     # the events alone would take 10 s if each waited for one command
-    assert slow.delayed < slow.prompt + 3
+    assert found.delayed < found.prompt + 3
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_scan_of_a_thousand_events_takes_no_longer_beside_a_slow_redis() -> None:
-    slow = stalls.slow_redis(1000, delay=0.5, repeats=5)
-    assert slow.rows == 1000
-    assert slow.delayed < 1.5 * slow.prompt
+    found = slow.slow_redis(1000, delay=0.5, repeats=5)
+    assert found.rows == 1000
+    assert found.delayed < 1.5 * found.prompt
 
 
 @pytest.mark.leaves("thread", reason="it waits for a reply of the Redis that does not answer, and is a daemon")
-@pytest.mark.parametrize("kind", stalls.ENDINGS)
+@pytest.mark.parametrize("kind", endings.ENDINGS)
 def test_flush_close_and_the_end_of_the_interpreter_take_the_time_they_are_given(kind: str) -> None:
-    ending = stalls.ending(kind, timeout=0.5)
+    ending = endings.ending(kind, timeout=0.5)
     assert 0.5 <= ending.flush < 2
     assert ending.close < 2
     # the interpreter itself takes some time to end
@@ -63,10 +64,9 @@ def test_flush_close_and_the_end_of_the_interpreter_take_the_time_they_are_given
     assert ending.left, "what was not published is in the journal"
 
 
-DELETES = pytest.mark.xfail(strict=True, reason="the keys of new streams are removed once more, with their rows")
 LATE = [
-    pytest.param(b"UNLINK", False, marks=DELETES, id="the new streams"),
-    pytest.param(b"UNLINK", True, marks=DELETES, id="the new streams, of a run that is closed"),
+    pytest.param(b"UNLINK", False, id="the new streams"),
+    pytest.param(b"UNLINK", True, id="the new streams, of a run that is closed"),
     pytest.param(b"payload", False, id="rows"),
     pytest.param(b"payload", True, id="rows, of a run that is closed"),
     pytest.param(b"EXPIRE", True, id="the last state"),
@@ -75,11 +75,10 @@ LATE = [
 
 
 @pytest.mark.parametrize(("held", "stopped"), LATE)
-@pytest.mark.leaves("scan", reason="while the test is expected to fail")
 def test_a_command_that_arrives_after_it_was_given_up_changes_nothing(
     redis_server: RedisServer, redis_url: str, tmp_path: Path, held: bytes, stopped: bool
 ) -> None:
-    with Proxy(redis_server.port) as proxy, BlissdataWriter(proxy.url + stalls.IMPATIENT, journal=tmp_path) as writer:
+    with Proxy(redis_server.port) as proxy, BlissdataWriter(proxy.url + IMPATIENT, journal=tmp_path) as writer:
         published = Published(writer, SCALARS)
         assert writer.flush(10)
         proxy.hold_request(held)
@@ -134,14 +133,14 @@ def test_a_plan_ends_as_without_a_writer(RE: RunEngine, tmp_path: Path, fault: s
     collector = Collector()
     RE.subscribe(collector)
     with (
-        stalls.bench(tmp_path / "redis") as bench,
-        BlissdataWriter(bench.proxy.url + stalls.IMPATIENT, journal=tmp_path / "journal") as writer,
+        bench(tmp_path / "redis") as there,
+        BlissdataWriter(there.proxy.url + IMPATIENT, journal=tmp_path / "journal") as writer,
     ):
         RE.subscribe(writer)
-        spoilt = stalls.FAULTS[fault](bench)
+        spoilt = FAULTS[fault](there)
         assert outcome(RE, ends, spoilt.__enter__) == expected
         assert writer.statistics().queued
         spoilt.__exit__(None, None, None)
         assert writer.flush(30)
         [uid] = collector.uids
-        assert_equal(columns(load(bench.server.url, uid)), collector.streams(uid))
+        assert_equal(columns(load(there.server.url, uid)), collector.streams(uid))

@@ -220,13 +220,25 @@ def test_a_journal_that_is_closed_is_not_read(journal: RunJournal) -> None:
         list(journal.records(0))
 
 
-def test_a_journal_that_cannot_be_pruned_is_said_in_the_log_only(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_no_file_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     directory = JournalDirectory(tmp_path, Retention(bytes=0))
     (tmp_path / "odd.finished-journal").mkdir()
+    (tmp_path / "loop.journal").symlink_to("loop.journal")
+    os.mkfifo(tmp_path / "pipe.journal")
+    os.mkfifo(tmp_path / "pipe.new")
     directory.prune()
-    assert len(caplog.records) == 1
+    assert directory.paths() == []
+    assert len(list(tmp_path.iterdir())) == 4
+    with pytest.raises(JournalError, match="no regular file"):
+        RunJournal.adopt(tmp_path / "pipe.journal")
+    assert caplog.records == []
+
+
+def test_a_directory_that_vanishes_is_an_empty_one(tmp_path: Path) -> None:
+    directory = JournalDirectory(tmp_path / "journal")
+    directory.path.rmdir()
+    directory.prune()
+    assert directory.paths() == []
 
 
 def test_a_full_disk_leaves_whole_records_only_and_is_said_once(tmp_path: Path) -> None:

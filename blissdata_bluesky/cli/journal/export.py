@@ -65,7 +65,7 @@ def _write(reader: JournalReader, lines: BinaryIO) -> str:
     for offset, packed in _records(reader, end):
         try:
             name, document = unpack_document(packed)
-        except ValueError:
+        except (ValueError, TypeError):
             return f"journal {reader.path} holds no document before byte {offset}; the rest is left out"
         lines.write(dump_json({"name": name, "doc": _with_lists(document)}) + b"\n")
     lines.flush()

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ...journal.listing import ListedJournal, list_journals
 from ...writer import DEFAULT_JOURNAL
-from .shown import DirectoryOption, in_words, short_uids, shown_bytes, shown_time, start_document
+from .shown import DirectoryOption, in_words, short_uids, shown_bytes, shown_text, shown_time, start_document
 
 # from here on the whole uid fits
 _WIDE = 120
@@ -54,7 +53,9 @@ def _members(journal: ListedJournal) -> dict[str, Any]:
 def _show(journals: Sequence[ListedJournal]) -> None:
     console = Console(highlight=False)
     short = short_uids(journal.header.uid for journal in journals if journal.header)
-    table = Table("run", "scan", "began", box=None, pad_edge=False)
+    table = Table("run", box=None, pad_edge=False)
+    table.add_column("scan", overflow="fold")
+    table.add_column("began")
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("not sent", justify="right", no_wrap=True)
     table.add_column("what has become of it", ratio=1, overflow="fold")
@@ -67,16 +68,17 @@ def _show(journals: Sequence[ListedJournal]) -> None:
             words += f"\nfor {journal.header.target}"
         uid = journal.header.uid if journal.header else ""
         table.add_row(
-            escape(uid if console.width >= _WIDE else short.get(uid, "")) or "?",
-            escape(_scan(journal)),
+            shown_text(uid if console.width >= _WIDE else short.get(uid, "")) or "?",
+            shown_text(_scan(journal)),
             shown_time(journal.header.created if journal.header else journal.modified)[5:16],
             shown_bytes(journal.size),
             shown_bytes(journal.unsent),
-            escape(words),
+            shown_text(words),
         )
     console.print(table)
     place = str(journals[0].path.parent)
-    console.print(f"\nin {place}" + (f", for {targets.pop()}" if len(targets) == 1 else ""), markup=False)
+    where = f"in {place}" + (f", for {targets.pop()}" if len(targets) == 1 else "")
+    console.print(f"\n{shown_text(where)}", soft_wrap=True)
 
 
 def _scan(journal: ListedJournal) -> str:

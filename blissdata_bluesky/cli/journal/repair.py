@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ...errors import JournalError, JournalOwnedError, RunNotFoundError
@@ -18,7 +17,7 @@ from ...journal.listing import ListedJournal, list_journals
 from ...publish.database import connect
 from ...publish.repair import OpenRun, close_run, list_open_runs
 from ...writer import DEFAULT_JOURNAL
-from .shown import DirectoryOption, RedisOption, publisher, shown_seconds
+from .shown import DirectoryOption, RedisOption, publisher, shown_seconds, shown_text
 
 
 def repair(
@@ -48,7 +47,8 @@ def repair(
             question = _doubt(chosen)
         else:
             without = [run for run in runs if run.uid not in journals]
-            _list(without, len(runs) - len(without), directory)
+            _list(without)
+            _list_others([journals[run.uid] for run in runs if run.uid in journals], directory)
             chosen = [] if idle is None else _idle(without, idle)
             question = f"Seal and close {len(chosen)} of them?"
         if chosen and question and not yes:
@@ -109,7 +109,7 @@ def _find(runs: Sequence[OpenRun], journals: Mapping[str, ListedJournal], name: 
 _NOT_OPEN = "no run with such a uid is open in this Redis; `journal repair` without a run lists those that are"
 
 
-def _list(runs: Sequence[OpenRun], others: int, directory: Path) -> None:
+def _list(runs: Sequence[OpenRun]) -> None:
     console = Console(highlight=False)
     if runs:
         table = Table("open run without a journal here", "scan", "state", box=None, pad_edge=False)
@@ -119,12 +119,25 @@ def _list(runs: Sequence[OpenRun], others: int, directory: Path) -> None:
         for run in runs:
             rows = "\n".join(f"{stream} {count}" for stream, count in run.rows.items())
             idle = "unknown" if run.idle is None else shown_seconds(run.idle)
-            table.add_row(escape(run.uid), escape(f"{run.name} #{run.number}"), run.state, escape(rows), idle)
+            table.add_row(
+                shown_text(run.uid), shown_text(f"{run.name} #{run.number}"), run.state, shown_text(rows), idle
+            )
         console.print(table)
     else:
         console.print("no run is open in Redis without a journal here")
-    if others:
-        console.print(
-            f"\nopen runs that have a journal in {directory}: {others} (see `blissdata-bluesky journal ls`)",
-            markup=False,
-        )
+
+
+def _list_others(journals: Sequence[ListedJournal], directory: Path) -> None:
+    """Say how many open runs have a journal, and what finishes them."""
+    published, left_over = sum(journal.owned for journal in journals), sum(journal.left_over for journal in journals)
+    for count, what, remedy in (
+        (published, "being published", "`blissdata-bluesky journal ls` shows by whom"),
+        (left_over, "left over", "`blissdata-bluesky journal replay --all --redis URL` finishes them"),
+        (
+            len(journals) - published - left_over,
+            "set aside",
+            "`blissdata-bluesky journal replay RUN --redis URL` publishes one again, or says why not",
+        ),
+    ):
+        if count:
+            typer.echo(f"open runs whose journals in {directory} are {what}: {count} ({remedy})")

@@ -14,13 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from ...connection import redact, target
-from ...errors import BlissdataBlueskyError
 from ...journal import Fate
 from ...journal.listing import ListedJournal, find_journal, list_journals
 from ...publish import recover
 from ...publish import replay as publish_again
 from ...publish.database import connect
-from ...runs import RedisRuns
 from ...writer import DEFAULT_JOURNAL
 from .shown import DirectoryOption, RedisOption, shown_bytes
 
@@ -55,12 +53,9 @@ def replay(
 
 def _replay(journal: ListedJournal, url: str) -> bool:
     uid = journal.header.uid if journal.header else ""
-    whole = _is_whole(uid, url)
     with _progress(f"publishing run {uid} ({shown_bytes(journal.size)})"):
         sentences = publish_again(journal.path, url)
     done = bool(sentences) and not journal.path.with_suffix(Fate.ABANDONED).exists()
-    if done and whole:
-        sentences = [f"run {uid} is whole in Redis already; nothing had to be published"]
     _say(sentences)
     return done
 
@@ -75,15 +70,6 @@ def _replay_all(directory: Path, url: str) -> bool:
     for place in sorted(others):
         typer.echo(f"blissdata-bluesky: other runs are left over for {place}: give its URL as --redis", err=True)
     return not any(journal.path.with_suffix(Fate.ABANDONED).exists() for journal in ours)
-
-
-def _is_whole(uid: str, url: str) -> bool:
-    with RedisRuns(url) as runs:
-        try:
-            run = runs.get(uid)
-        except BlissdataBlueskyError:
-            return False
-        return run.closed and run.stop is not None and not run.incomplete
 
 
 def _say(sentences: list[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.filesize import decimal
+from rich.markup import escape
 
 from ...journal import Fate, Header, Retention
 from ...journal.listing import ListedJournal, first_unsent
@@ -44,7 +45,7 @@ def in_words(journal: ListedJournal) -> str:
         return journal.fault.replace(str(journal.path), "it").removeprefix("journal ")
     if journal.fate == Fate.FINISHED:
         until = journal.modified + Retention().seconds
-        return f"finished; kept until {shown_time(until)[:10]}"
+        return f"finished, kept to {shown_time(until)[5:10]}"
     if journal.fate == Fate.ABANDONED:
         return "abandoned: Redis does not take it"
     if not journal.owned:
@@ -55,7 +56,7 @@ def in_words(journal: ListedJournal) -> str:
 def publisher(header: Header) -> str:
     """Who publishes a journal that is owned."""
     host, _, pid = header.owner.rpartition(":")
-    if host == socket.gethostname() and pid.isdigit() and not _runs(int(pid)):
+    if host == socket.gethostname() and pid.isdecimal() and not _runs(int(pid)):
         return f"another process, as its own ({header.owner}) is gone"
     return header.owner
 
@@ -69,9 +70,17 @@ def short_uids(uids: Iterable[str]) -> dict[str, str]:
     return {uid: uid[:length] for uid in uids}
 
 
+def shown_text(text: str) -> str:
+    """Text of a file, or its name, for rich: nothing in it is markup, or a command to the terminal."""
+    return escape("".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text))
+
+
 def shown_time(seconds: float) -> str:
-    """A moment in local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    """A moment in local time; a file may hold any number."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (ValueError, OverflowError, OSError):
+        return "????-??-?? ??:??:??"
 
 
 def shown_bytes(count: int) -> str:
@@ -89,15 +98,18 @@ def shown_seconds(seconds: float) -> str:
 
 def _document(packed: bytes) -> Mapping[str, Any]:
     try:
-        return unpack_document(packed)[1] if packed else {}
-    except ValueError:
+        document = unpack_document(packed)[1] if packed else {}
+    except (ValueError, TypeError):
         return {}
+    return document if isinstance(document, Mapping) else {}
 
 
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
+        return False
+    except OverflowError:
         return False
     except OSError:
         # it is another user's
