@@ -196,7 +196,7 @@ class RunSender:
             # an emptied database changes the second one
             pipe.watch(self._scan_key, protocol.PROTOCOL_KEY)
             if not pipe.exists(protocol.PROTOCOL_KEY):
-                raise redis.ConnectionError("the database has been emptied")
+                raise redis.ConnectionError("the database has lost the version of its protocol: was it emptied?")
             found = bool(pipe.exists(self._scan_key))
             if found:
                 pipe.unwatch()
