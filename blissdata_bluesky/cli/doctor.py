@@ -23,6 +23,8 @@ from .journal.shown import shown_bytes, shown_seconds, shown_text
 from .journal_report import Behind, JournalReport, examine, of_journals, of_scans
 
 UID_WIDTH = 36
+# not the keys of their index, which an initialisation that was broken off leaves as well
+SCAN_KEYS = SCAN_PREFIX + 26 * "?"
 SIGNS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.ERROR: "[red]error[/]"}
 
 
@@ -56,7 +58,7 @@ def _examine(url: str) -> tuple[DatabaseReport | None, list[Finding]]:
             report = inspect(client, url)
             with named_errors(url):
                 # blissdata finds none without its version key
-                holds_scans = bool(report.scans) or any(client.scan_iter(f"{SCAN_PREFIX}*", count=10_000))
+                holds_scans = report.protocol is None and any(client.scan_iter(SCAN_KEYS, count=10_000))
     except BlissdataBlueskyError as error:
         return None, [Finding(Level.ERROR, "server", str(error))]
     return report, of_database(report, holds_scans=holds_scans)

@@ -42,7 +42,7 @@ class Finding:
 
 
 def of_database(report: DatabaseReport, *, holds_scans: bool = False) -> list[Finding]:
-    """What is right and wrong with a server; `holds_scans`: there are keys of scans, if it is initialised or not."""
+    """What is right and wrong with a server; `holds_scans`: it has scans though it is not initialised."""
     return [
         Finding(Level.OK, "server", f"{report.server} {report.version}"),
         _modules(report),

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import JournalError
 from ..names import run_uuid, ulid
 from .network import network_file_system
-from .records import Header, owner
+from .records import Header, open_file, owner
 from .run import MARKS_SUFFIX, NEW_SUFFIX, RunJournal
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,8 @@ class JournalDirectory:
     def fault(self) -> dict[str, Any] | None:
         """The last fault that was noted: `time`, `owner`, `message`; None when there was none."""
         try:
-            fault = json.loads((self.path / _FAULT).read_text())
+            with os.fdopen(open_file(self.path / _FAULT, os.O_RDONLY)) as file:
+                fault = json.load(file)
         except (OSError, ValueError):
             return None
         return fault if isinstance(fault, dict) else None

@@ -13,6 +13,8 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
+from .records import open_file
+
 logger = logging.getLogger(__name__)
 
 _OFFSET = struct.Struct("<Q")
@@ -47,7 +49,7 @@ _NONE = Mark(0, prepared=False, acknowledged=False)
 def last_acknowledged(path: Path) -> int:
     """The offset up to which Redis has a run, 0 when nothing tells; unlike `BatchMarks` this makes no file."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
             whole = os.fstat(file.fileno()).st_size // _OFFSET.size
             file.seek(max(0, whole - _LAST_MARKS) * _OFFSET.size)
             piece = file.read(_LAST_MARKS * _OFFSET.size)

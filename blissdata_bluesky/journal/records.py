@@ -23,6 +23,8 @@ _MAGIC = b"BBJ1"
 _FRAME = struct.Struct("<4sII")
 # A length beyond this is not a length: the file is damaged there.
 LONGEST = 2**31
+# the year 9999, with which the calendar ends
+_LAST_MOMENT = 253_402_300_800
 # who reads the beginning only shall not wait for more
 _FIRST_BYTES, _READ_BYTES = 2**16, 2**20
 
@@ -59,6 +61,8 @@ class Header:
             raise TypeError("uid, publisher, target or owner is no text")
         if not isinstance(self.identity, dict) or not isinstance(self.created, float | int):
             raise TypeError("identity is no mapping, or created no number")
+        if not 0 <= self.created < _LAST_MOMENT:
+            raise ValueError(f"created is no time: {self.created}")
         return self
 
     @classmethod

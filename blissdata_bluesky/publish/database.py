@@ -19,7 +19,16 @@ from ..errors import (
     RedisTargetError,
     RedisUnreachableError,
 )
-from ..protocol import DOCUMENTS_PREFIX, PROTOCOL_KEY, PROTOCOL_VERSION, STREAM_PREFIX, scan_key, state_pk, stream_key
+from ..protocol import (
+    DOCUMENTS_PREFIX,
+    PROTOCOL_KEY,
+    PROTOCOL_VERSION,
+    SCAN_PREFIX,
+    STREAM_PREFIX,
+    scan_key,
+    state_pk,
+    stream_key,
+)
 
 # another process may be initialising the database just now, which takes it some 10 ms
 GRACE_SECONDS = 1.0
@@ -190,6 +199,11 @@ def _uninitialised(client: redis.Redis, url: str, reason: Exception | None) -> s
         return (
             f"the empty database at {redact(url)} could not be initialised for blissdata ({reason}): "
             "use a server that can be written to"
+        )
+    if next(client.scan_iter(SCAN_PREFIX + "?" * 26, count=_MOST_REMAINS), None) is not None:
+        return (
+            f"the database at {redact(url)} holds scans and lacks the key {PROTOCOL_KEY}: if nobody changed anything else "
+            f"there, give it back with SET {PROTOCOL_KEY} {PROTOCOL_VERSION}"
         )
     return (
         f"the database at {redact(url)} was not initialised for blissdata and holds other data ({keys} keys, one is "

@@ -15,7 +15,16 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError
 from .. import protocol
 from ..protocol import ScanState
 from .pipeline import execute_at_once, seal
-from .presence import Claim, RunAbandonedError, RunLostError, gone, require_not_deleted, require_ours, require_scan
+from .presence import (
+    Claim,
+    RunAbandonedError,
+    RunLostError,
+    gone,
+    is_gone,
+    require_not_deleted,
+    require_ours,
+    require_scan,
+)
 from .steps import DocumentStep, RowsStep, SaveStep, Step
 from .taken import Taken
 
@@ -197,7 +206,7 @@ class RunSender:
             pipe.watch(self._scan_key, protocol.PROTOCOL_KEY)
             if not pipe.exists(protocol.PROTOCOL_KEY):
                 raise redis.ConnectionError("the database has lost the version of its protocol: was it emptied?")
-            found = bool(pipe.exists(self._scan_key))
+            found = not is_gone(pipe.pttl(self._scan_key))
             if found:
                 pipe.unwatch()
                 require_ours(client, self._claim)
@@ -206,7 +215,7 @@ class RunSender:
                     require_not_deleted(client, self._claim)
                 pipe.multi()
                 # those of a scan that was deleted or has expired
-                pipe.delete(self._documents_key)
+                pipe.delete(self._scan_key, self._state_key, self._documents_key)
                 pipe.execute_command("JSON.SET", self._scan_key, "$", step.model)
                 pipe.xadd(protocol.HISTORY_KEY, {"key": self._scan_key}, maxlen=protocol.HISTORY_LENGTH)
                 pipe.xadd(self._state_key, {"state": int(ScanState.CREATED)})

@@ -21,6 +21,7 @@ from blissdata_bluesky.cli import app
 from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.errors import RedisServerStartError
 from blissdata_bluesky.journal import JournalDirectory
+from blissdata_bluesky.protocol import scan_key
 from blissdata_bluesky.publish import recover
 from blissdata_bluesky.publish.database import connect
 from blissdata_bluesky.server import RedisServer
@@ -34,8 +35,8 @@ IDENTITY = {"name": "count", "number": 7, "data_policy": "no_policy", "session":
 COMMAND = [sys.executable, "-c", "from blissdata_bluesky.cli import app; app()"]
 
 
-def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, [*arguments])
+def run(*arguments: str, width: int = 200) -> tuple[int, str]:
+    result = CliRunner(env={"COLUMNS": str(width)}).invoke(app, [*arguments])
     return result.exit_code, result.output
 
 
@@ -75,6 +76,21 @@ def test_a_database_with_other_data_is_an_error(redis_url: str) -> None:
     assert "not initialised" in output
 
 
+def test_scans_whose_version_key_is_gone_are_not_to_be_thrown_away(redis_url: str) -> None:
+    scan = DataStore(redis_url).create_scan(IDENTITY)
+    scan.close()
+    with open_client(redis_url) as client:
+        client.delete("_PROTOCOL_VERSION_")
+        code, output = run("doctor", "--redis", redis_url)
+        assert code == 1
+        assert "FLUSHALL" not in output
+        [command] = re.findall(r"`(SET [^`]*)`", output)
+        client.execute_command(command)
+    code, output = run("doctor", "--redis", redis_url)
+    assert code == 0
+    assert "1 CLOSED" in output
+
+
 def test_an_unreachable_server_is_an_error_without_its_password() -> None:
     code, output = run("doctor", "--redis", "redis://ann:sesame@127.0.0.1:1")
     assert code == 1
@@ -86,6 +102,10 @@ def test_without_a_url_the_packages_are_examined() -> None:
     code, output = run("doctor")
     assert code == 0
     assert re.search(rf"ok +blissdata-bluesky +{re.escape(blissdata_bluesky.__version__)}", output)
+    assert re.search(r"ok +packages +\d+ in the tested ranges", output)
+    assert "pydantic" not in output
+    versions = json.loads(run("doctor", "--json")[1])["findings"]
+    assert {"pydantic", "redis", "python"} <= {finding["subject"] for finding in versions}
 
 
 def test_an_error_is_one_clean_line_and_its_traceback_is_for_those_who_ask(redis_server: RedisServer) -> None:
@@ -139,11 +159,31 @@ class TestJournals:
         assert report["journal"]["unfinished"] == [UID]
         [warning] = [one for one in of(report, "journals") if one["level"] == "warning"]
         assert "journal replay --all" in warning["remedy"]
-        assert [one["message"] for one in of(report, "scans")] == ["1 STARTED"], "its journal is here"
+        [scans] = of(report, "scans")
+        assert scans["level"] == "warning"
+        assert scans["message"].startswith("1 STARTED; ")
+        assert UID in scans["message"]
+        assert "journal replay --all" in scans["remedy"]
+        assert "journal repair" not in scans["remedy"]
         assert recover(tmp_path, redis_url, 10)
         report = self.document(redis_url, tmp_path)
         assert (report["journal"]["left_over"], report["journal"]["finished"]) == (0, 1)
-        assert {one["level"] for one in of(report, "journals")} == {"ok"}
+        assert {one["level"] for one in [*of(report, "journals"), *of(report, "scans")]} == {"ok"}
+
+    def test_what_has_to_be_typed_elsewhere_fits_into_a_narrow_terminal(self, redis_url: str, tmp_path: Path) -> None:
+        journal = tmp_path / ("directory_of_journals-" * 6)
+        killed(redis_url, journal, 0, 5, stopped=True)
+        long = DataStore(redis_url).create_scan(IDENTITY | {"name": "a_plan_with_a_long_name" * 3})
+        eventually(lambda: len(DataStore(redis_url).search_existing_scans()[1]) == 2)
+        code, output = run("doctor", "--redis", redis_url, "--journal", str(journal), width=80)
+        assert code == 0
+        assert max(map(len, output.splitlines())) <= 80
+        assert "…" not in output
+        assert str(journal) in re.sub(r"\s", "", output)
+        lines = {line.split("  ")[0].strip() for line in output.splitlines()}
+        assert {UID, scan_key(UID), long.key} <= lines
+        long.close()
+        assert recover(journal, redis_url, 10)
 
     def test_a_run_that_is_being_published(self, redis_url: str, tmp_path: Path) -> None:
         with BlissdataWriter(redis_url, journal=tmp_path) as writer:
@@ -183,10 +223,11 @@ class TestJournals:
         with BlissdataWriter(redis_url, journal=tmp_path / "journal") as writer:
             published = Published(writer, SCALARS)
             assert writer.flush(10)
-            [_, warning] = of(self.document(redis_url, tmp_path / "empty"), "scans")
+            [warning] = of(self.document(redis_url, tmp_path / "empty"), "scans")
             assert warning["level"] == "warning"
             assert published.run.uid in warning["message"]
             assert "journal repair" in warning["remedy"]
+            assert "journal replay" not in warning["remedy"]
             published.stop()
 
     def test_a_directory_is_not_made(self, tmp_path: Path) -> None:

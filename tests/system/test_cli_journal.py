@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import redis
-from blissdata import ScanState
+from blissdata import DataStore, ScanState
 from typer.testing import CliRunner
 
 from blissdata_bluesky.cli import app
@@ -23,6 +24,7 @@ from blissdata_bluesky.protocol import (
     scan_key,
     state_pk,
     stream_key,
+    stream_pk,
 )
 from blissdata_bluesky.writer import BlissdataWriter
 
@@ -32,9 +34,9 @@ from .test_recovery import UID, killed
 from .tiled_runs import Run, eventually, publish
 
 
-def command(*arguments: object, answer: str = "") -> tuple[int, str, str]:
+def command(*arguments: object, answer: str = "", width: int = 120) -> tuple[int, str, str]:
     """Exit code, standard output and standard error."""
-    result = CliRunner(env={"COLUMNS": "120"}).invoke(app, ["journal", *map(str, arguments)], input=answer)
+    result = CliRunner(env={"COLUMNS": str(width)}).invoke(app, ["journal", *map(str, arguments)], input=answer)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.stdout, result.stderr
@@ -69,7 +71,7 @@ class TestLs:
         assert owned["in_words"] == f"publishing now: {owned['owner']}"
         assert owned["owner"].endswith(f":{os.getpid()}")
         assert (finished["fate"], finished["unsent"]) == ("finished", 0)
-        assert "kept until" in finished["in_words"]
+        assert finished["in_words"] == "finished, kept 7 d"
         assert command("replay", "--redis", redis_url, "--journal", tmp_path, UID)[0] == 0
 
     def test_documents_that_wait_for_redis_are_counted(self, tmp_path: Path) -> None:
@@ -92,6 +94,17 @@ class TestLs:
         assert code == 0
         assert all(run.run.uid in output for run in runs)
         assert all(words in output for words in ("plan_0 #0", "plan_1 #1", "finished", "x.journal", "does not begin"))
+
+    def test_finished_runs_take_one_line_each_in_a_narrow_terminal(
+        self, writer: BlissdataWriter, tmp_path: Path
+    ) -> None:
+        for number in (1, 1234):
+            publish(writer, Run(plan_name="grid_scan", scan_id=number).whole(1000, SCALARS))
+        output = command("ls", "--journal", tmp_path / "journal", width=80)[1]
+        lines = output.splitlines()
+        assert max(map(len, lines[:3])) <= 80
+        assert all(re.fullmatch(r"\w{8} .* finished, kept 7 d *", line) for line in lines[1:3])
+        assert lines[3] == ""
 
     def test_nothing_is_made(self, tmp_path: Path) -> None:
         code, _, error = command("ls", "--journal", tmp_path / "none")
@@ -131,9 +144,10 @@ class TestReplay:
         command("replay", UID, "--redis", redis_url, "--journal", tmp_path)
         with redis.Redis.from_url(redis_url) as client:
             before = states(client, UID)
-            code, output, _ = command("replay", UID, "--redis", redis_url, "--journal", tmp_path)
+            code, output, error = command("replay", UID, "--redis", redis_url, "--journal", tmp_path)
             assert states(client, UID) == before
-        assert (code, output) == (0, f"run {UID} is whole in Redis already; nothing had to be published\n")
+        assert error == "", "the result was told twice"
+        assert (code, output) == (0, f"run {UID}: Redis has all of it already\n")
         assert len(load(redis_url, UID).streams["primary:number"]) == 10
 
     def test_one_that_was_deleted_comes_again(self, redis_url: str, tmp_path: Path) -> None:
@@ -145,6 +159,16 @@ class TestReplay:
         code, output, _ = command("replay", path, "--redis", redis_url)
         assert code == 0
         assert "10 rows" in output
+        assert len(load(redis_url, UID).streams["primary:number"]) == 10
+
+    def test_a_data_stream_that_was_deleted_comes_again(self, redis_url: str, tmp_path: Path) -> None:
+        killed(redis_url, tmp_path, 5, 5, stopped=True)
+        command("replay", "--all", "--redis", redis_url, "--journal", tmp_path)
+        with redis.Redis.from_url(redis_url) as client:
+            client.unlink(stream_key(stream_pk(UID, "primary:number")))
+        code, output, _ = command("replay", UID, "--redis", redis_url, "--journal", tmp_path)
+        assert "already" not in output
+        assert code == 0
         assert len(load(redis_url, UID).streams["primary:number"]) == 10
 
     def test_a_journal_for_another_redis(self, redis_url: str, tmp_path: Path) -> None:
@@ -166,8 +190,13 @@ class TestReplay:
             code, output, error = command("replay", *arguments, "--redis", redis_url, "--journal", tmp_path / "one")
             assert code == 1
             assert "could not be published" in output
-            assert "belongs to publisher" in error
+            assert "belongs to another publisher" in error
         assert [one["fate"] for one in listed(tmp_path / "one")] == ["abandoned"]
+        # the remedy does what it says
+        [(method, key)] = re.findall(r"DataStore\(url\)\.(\w+)\('([^']*)', force=True\)", output)
+        getattr(DataStore(redis_url), method)(key, force=True)
+        assert command("replay", UID, "--redis", redis_url, "--journal", tmp_path / "one")[0] == 0
+        assert load(redis_url, UID).state == ScanState.CLOSED
 
     def test_all(self, redis_url: str, tmp_path: Path) -> None:
         killed(redis_url, tmp_path, 5, 5, stopped=False)

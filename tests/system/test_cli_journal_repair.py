@@ -111,7 +111,8 @@ class TestRepair:
         code, output, _ = command("repair", "--idle", 0, *place)
         assert code == 0
         assert "no run is open in Redis without a journal here" in output
-        assert ": 1 (see" in output
+        assert ": 1 (`blissdata-bluesky journal ls`" in output
+        assert "journal replay" not in output
         published.stop()
         published.assert_whole(redis_url)
 
@@ -121,7 +122,10 @@ class TestRepair:
         code, _, error = command("repair", UID, *place, "--yes")
         assert code == 2
         assert "journal replay --all" in error
-        assert UID not in command("repair", "--idle", 0, "--yes", *place)[1]
+        output = command("repair", "--idle", 0, "--yes", *place)[1]
+        assert UID not in output
+        assert ": 1 (`blissdata-bluesky journal replay --all --redis URL`" in output
+        assert "journal ls" not in output
         command("replay", "--all", *place)
         assert load(redis_url, UID).info["end_reason"] == "SUCCESS"
 

@@ -5,8 +5,17 @@ from dataclasses import replace
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from blissdata_bluesky.cli.findings import Level, _in_range, of_database, of_packages, versions
-from blissdata_bluesky.cli.journal_report import Behind, JournalReport, of_journals
+from blissdata_bluesky.cli.findings import (
+    DISTRIBUTION,
+    Finding,
+    Level,
+    _in_range,
+    of_database,
+    of_packages,
+    summed_up,
+    versions,
+)
+from blissdata_bluesky.cli.journal_report import Behind, JournalReport, of_journals, of_scans
 from blissdata_bluesky.publish.report import DatabaseReport, OpenScan
 
 HEALTHY = DatabaseReport(
@@ -36,6 +45,7 @@ TIDY = JournalReport(
     behind=(),
     targets=("redis://beamline:6379/0",),
     unfinished=("uid-1",),
+    published=("uid-1",),
     fault=None,
 )
 
@@ -49,8 +59,8 @@ def test_a_healthy_server() -> None:
         "version 1",
         "10 of 100 MiB used",
         "noeviction",
-        "2 CLOSED",
     ]
+    assert of_scans(HEALTHY, None) == Finding(Level.OK, "scans", "2 CLOSED")
 
 
 @pytest.mark.parametrize(
@@ -71,9 +81,7 @@ def test_what_is_wrong_has_a_remedy(change: dict[str, object], level: Level, mes
 
 
 def test_tidy_journals() -> None:
-    ours = OpenScan("key", "uid-1", "count", 1, "STARTED", "uid-1")
-    others = OpenScan("key", "dataset", "bliss", 1, "STARTED")
-    found = of_journals(TIDY, "redis://user:secret@beamline", [ours, others])
+    found = of_journals(TIDY, "redis://user:secret@beamline")
     assert {finding.level for finding in found} == {Level.OK}
     assert [finding.message for finding in found] == [
         "1 being published, 0 left over, 0 abandoned, 2 finished, 3.0 MB in /journals",
@@ -92,24 +100,63 @@ def test_tidy_journals() -> None:
         ({"network": "nfs4"}, "network file system (nfs4)", "local disk"),
         ({"unreadable": ("x.journal has format 9",)}, "format 9", ""),
         ({"targets": ("redis://other:6379/0",)}, "others go to redis://other:6379/0", "that Redis as well"),
-        ({"unfinished": ()}, "published by nobody from /journals: uid-1", "journal repair"),
     ],
 )
 def test_what_is_wrong_with_journals_has_a_remedy(change: dict[str, object], message: str, remedy: str) -> None:
-    scan = OpenScan("key", "uid-1", "count", 1, "STARTED", "uid-1")
-    found = of_journals(replace(TIDY, **change), "redis://beamline", [scan])
+    found = of_journals(replace(TIDY, **change), "redis://beamline")
     [wrong] = [finding for finding in found if finding.level != Level.OK]
     assert wrong.level == Level.WARNING
     assert message in wrong.message
     assert remedy in wrong.remedy
 
 
+OURS = OpenScan("key", "uid-1", "count", 1, "STARTED", "uid-1")
+OTHERS = OpenScan("key", "dataset", "bliss", 1, "STARTED")
+
+
+def test_open_scans_that_are_published_or_not_ours_are_right() -> None:
+    report = replace(HEALTHY, open_scans=(OURS, OTHERS), scans={"STARTED": 2})
+    finding = of_scans(report, TIDY)
+    assert (finding.level, finding.message) == (Level.OK, "2 STARTED")
+    assert of_scans(report, None).level == Level.OK, "nothing is known of them"
+    assert "journals of their writers" in of_scans(report, None).remedy
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "remedies", "others"),
+    [
+        (("uid-1", "uid-2"), ["journal replay --all"], ["journal repair"]),
+        ((), ["journal repair"], ["journal replay --all"]),
+        (("uid-2",), ["journal replay --all", "journal repair"], []),
+    ],
+)
+def test_open_scans_that_nobody_publishes_are_one_warning(
+    unfinished: tuple[str, ...], remedies: list[str], others: list[str]
+) -> None:
+    second = replace(OURS, uid="uid-2", run="uid-2")
+    report = replace(HEALTHY, open_scans=(OURS, second, OTHERS), scans={"STARTED": 3})
+    finding = of_scans(report, replace(TIDY, unfinished=unfinished, published=()))
+    assert finding.level == Level.WARNING
+    assert finding.message == "3 STARTED; open, and published by nobody from /journals: uid-1, uid-2"
+    assert all(words in finding.remedy for words in remedies)
+    assert not any(words in finding.remedy for words in others)
+
+
 def test_the_lag_and_the_last_fault_are_told() -> None:
     behind = (Behind("a", 1000, 5.0, "publishing now"), Behind("b", 2000, 600.0, "left over"))
     fault = {"time": 0.0, "owner": "host:1", "message": "interrupted: no answer"}
-    found = {one.subject: one.message for one in of_journals(replace(TIDY, behind=behind, fault=fault), None, [])}
+    found = {one.subject: one.message for one in of_journals(replace(TIDY, behind=behind, fault=fault), None)}
     assert found["lag"] == "3.0 kB of 2 runs not sent, the oldest for 10 min"
     assert found["last fault"].endswith(" host:1: interrupted: no answer")
+
+
+def test_scans_without_the_version_key_are_not_to_be_thrown_away() -> None:
+    found = of_database(replace(HEALTHY, protocol=None, scans={}), holds_scans=True)
+    [wrong] = [finding for finding in found if finding.level != Level.OK]
+    assert (wrong.level, wrong.subject) == (Level.ERROR, "blissdata protocol")
+    assert "version key is missing" in wrong.message
+    assert "SET _PROTOCOL_VERSION_ 1" in wrong.remedy
+    assert "FLUSHALL" not in wrong.remedy
 
 
 def test_an_empty_database_is_right() -> None:
@@ -123,6 +170,20 @@ def test_the_installed_packages_are_compared_with_our_own_metadata() -> None:
     assert "pytest" not in found
     assert found["blissdata-bluesky"].level == Level.OK
     assert set(found) <= set(versions())
+
+
+def test_packages_that_fit_are_one_line_and_the_others_one_each() -> None:
+    ours = Finding(Level.OK, DISTRIBUTION, "1.0")
+    redis = Finding(Level.WARNING, "redis", "9.0, tested with <8")
+    fitting = [Finding(Level.OK, name, "1.0") for name in ("python", "numpy")]
+    absent = Finding(Level.OK, "some-extra", "not installed (extra tiled)")
+    found = summed_up([ours, *fitting, redis, absent])
+    assert found == [
+        ours,
+        Finding(Level.OK, "packages", "2 in the tested ranges; not installed: some-extra"),
+        redis,
+    ]
+    assert summed_up([ours, *fitting])[1].message == "2 in the tested ranges"
 
 
 def test_a_version_outside_of_the_tested_range_is_a_warning() -> None:

@@ -58,7 +58,7 @@ def _show(journals: Sequence[ListedJournal]) -> None:
     table.add_column("began")
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("not sent", justify="right", no_wrap=True)
-    table.add_column("what has become of it", ratio=1, overflow="fold")
+    table.add_column("state", ratio=1, overflow="fold")
     for column in (0, 2):
         table.columns[column].no_wrap = True
     targets = {journal.header.target for journal in journals if journal.header}

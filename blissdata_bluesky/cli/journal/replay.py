@@ -23,7 +23,8 @@ from ...writer import DEFAULT_JOURNAL
 from .shown import DirectoryOption, RedisOption, shown_bytes
 
 NOT_PUBLISHED, INTERRUPTED = 1, 130
-LEFT_BEHIND = "left behind by a process that is gone"
+# how the sentences of `replay` and `recover` are told from the rest of the log
+RESULTS = ("left behind by a process that is gone", "Redis has all of it already", "there is nothing to publish")
 
 
 def replay(
@@ -101,6 +102,6 @@ class _Shown(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        # these are the result, which is printed at the end
-        if LEFT_BEHIND not in message:
+        # the result is printed at the end
+        if not any(words in message for words in RESULTS):
             self._console.print(f"blissdata-bluesky: {message}", markup=False, soft_wrap=True)

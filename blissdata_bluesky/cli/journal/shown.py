@@ -44,8 +44,8 @@ def in_words(journal: ListedJournal) -> str:
     if journal.header is None:
         return journal.fault.replace(str(journal.path), "it").removeprefix("journal ")
     if journal.fate == Fate.FINISHED:
-        until = journal.modified + Retention().seconds
-        return f"finished, kept to {shown_time(until)[5:10]}"
+        days = max(0, round((journal.modified + Retention().seconds - time.time()) / 86400))
+        return f"finished, kept {days} d"
     if journal.fate == Fate.ABANDONED:
         return "abandoned: Redis does not take it"
     if not journal.owned:
