@@ -78,6 +78,8 @@ class Orphans:
 
     def _tell(self) -> None:
         """One message, however many runs there were."""
+        if not self._told_later:
+            return
         first, *others = self._told_later
         more = f"; and {len(others)} more runs, see the log at level INFO or `statistics()`" if others else ""
         logger.warning("%s%s", first, more)
@@ -93,6 +95,8 @@ class Orphans:
     def _choose(self, is_known: Callable[[str], bool]) -> tuple[RunFeed, Orphan] | None:
         journal, raises_deleted = self._adopted.popleft() if self._adopted else (self._take(), False)
         if journal is None:
+            # what was left could not be taken
+            self._tell()
             return None
         if is_known(journal.header.uid):
             journal.close()
