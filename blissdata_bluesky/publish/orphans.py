@@ -70,9 +70,8 @@ class Orphans:
         self._current = None
         self.done.append(_sentence(feed, run))
         logger.info(self.done[-1])
-        if run.abandoned:
-            return
-        self._told_later.append(self.done[-1])
+        # why a run was abandoned has been said
+        self._told_later += [] if run.abandoned else self.done[-1:]
         if not self.busy:
             self._tell()
 
