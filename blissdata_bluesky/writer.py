@@ -25,7 +25,6 @@ from .journal import Fsync, Header, JournalDirectory, Syncer
 from .packing import pack_document
 from .publish import (
     IdentityRule,
-    LeftBehind,
     Publisher,
     PublisherOptions,
     Routes,
@@ -115,10 +114,7 @@ class BlissdataWriter:
         self._identity = identity
         self._syncer = Syncer(fsync)
         self._journals = None if journal is None else JournalDirectory(Path(journal))
-        place = str(self._journals.path) if self._journals else "memory"
-        note = self._journals.note if self._journals else lambda _: None
-        options = PublisherOptions(prepare_after, _MEMORY_LIMIT, place)
-        self._publisher = Publisher(redis_url, options, self._finish, note)
+        self._publisher = Publisher(redis_url, PublisherOptions(prepare_after, _MEMORY_LIMIT), self._journals)
         self._target = target(redis_url)
         self._routes = Routes()
         self._lock = threading.Lock()
@@ -127,7 +123,7 @@ class BlissdataWriter:
         self._connect(require_redis=require_redis)
         if self._journals is not None:
             self._journals.warn_if_remote()
-            self._publisher.recover(LeftBehind(self._journals, self._target))
+            self._publisher.recover()
         atexit.register(self.close, _EXIT_SECONDS)
         os.register_at_fork(after_in_child=partial(_leave_to_parent, weakref.ref(self)))
 
@@ -150,7 +146,8 @@ class BlissdataWriter:
     def flush(self, timeout: float | None = 10.0) -> bool:
         """Wait until Redis has acknowledged all that was given before this call; whether it did within `timeout` s.
 
-        None waits as long as it takes. False, too, when documents had to be given up since the last flush; the log says which and why.
+        None waits as long as it takes. False, too, when documents had to be given up since the last flush; the log says
+        which and why.
         """
         return self._publisher.flush(timeout)
 
@@ -294,10 +291,6 @@ class BlissdataWriter:
         except Exception:
             logger.exception("run %s: the identity rule failed, the default rule takes its place", start["uid"])
             return identity_from_start(start)
-
-    def _finish(self, feed: RunFeed, abandoned: str) -> None:
-        if self._journals is not None and feed.journal is not None:
-            (self._journals.abandon if abandoned else self._journals.finish)(feed.journal)
 
     def _leave_to_parent(self) -> None:
         # another thread may have held the lock when the process was forked

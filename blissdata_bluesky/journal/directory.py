@@ -86,7 +86,7 @@ class JournalDirectory:
 
     def finish(self, journal: RunJournal) -> None:
         """Set a journal aside whose run every reader has taken whole."""
-        if journal.whole:
+        if not journal.failed:
             self._tell_again(journal)
         self._set_aside(journal, Fate.FINISHED)
         if time.monotonic() - self._pruned > _PRUNE_SECONDS:

@@ -94,11 +94,6 @@ class RunJournal:
         return self._size
 
     @property
-    def whole(self) -> bool:
-        """Whether everything was appended that should be."""
-        return not self.failed
-
-    @property
     def excess(self) -> int:
         """Bytes after the last whole record: torn or damaged, and never read."""
         return os.fstat(self._descriptor).st_size - self._size

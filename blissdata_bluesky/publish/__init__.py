@@ -2,14 +2,12 @@
 
 from ..mapping import IdentityRule, identity_from_start
 from .feed import RunFeed
-from .left_behind import LeftBehind
 from .publisher import Publisher, PublisherOptions
 from .recovery import recover, replay
 from .routes import Routes
 
 __all__ = [
     "IdentityRule",
-    "LeftBehind",
     "Publisher",
     "PublisherOptions",
     "Routes",

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from ..errors import JournalError
-from ..journal import RunJournal, record_size
+from ..journal import BatchMarks, RunJournal, record_size
 from ..packing import pack_and_copy, unpack_document
 
 Document: TypeAlias = tuple[str, Mapping[str, Any]]
@@ -59,6 +59,11 @@ class RunFeed:
     """Whether every document comes twice."""
     last: tuple[str, str] = ("", "")
     """Type and uid of the last document of a run that is `repeated`."""
+
+    @property
+    def marks(self) -> BatchMarks | None:
+        """How the run was cut into batches; None when that is not kept."""
+        return None if self.journal is None else self.journal.marks
 
     def __post_init__(self) -> None:
         if self.journal is not None:

@@ -19,14 +19,14 @@ class LeftBehind:
     """The unfinished journals of one directory that are for one Redis, taken over one after the other."""
 
     def __init__(self, directory: JournalDirectory, target: str) -> None:
-        self.directory = directory
+        self._directory = directory
         self._target = target
         self._paths: deque[Path] = deque()
         self._unusable: set[Path] = set()
 
     def look(self) -> None:
         """Look for journals again."""
-        self._paths = deque(path for path in self.directory.paths(Fate.UNFINISHED) if path not in self._unusable)
+        self._paths = deque(path for path in self._directory.paths(Fate.UNFINISHED) if path not in self._unusable)
 
     def __bool__(self) -> bool:
         return bool(self._paths)

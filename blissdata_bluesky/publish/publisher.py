@@ -6,16 +6,16 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import redis
 
-from ..connection import NoticingPool, open_client, redact
+from ..connection import NoticingPool, open_client, redact, target
 from ..errors import RedisTargetError, RedisUnreachableError
-from ..journal import RunJournal
+from ..journal import JournalDirectory, RunJournal
 from .database import require_ready
 from .feed import Batch, Intake, RunFeed
 from .left_behind import LeftBehind
@@ -47,14 +47,8 @@ class PublisherOptions:
     """Seconds after which a scan with rows passes to STARTED in any case; None: never."""
     memory_limit: int = 0
     """Bytes of documents that may wait in memory; past it they wait in the journal."""
-    waiting_place: str = "memory"
-    """Where documents wait during an outage, for the log."""
     look_seconds: float | None = None
     """How often it is looked for journals that were left behind; None: only when `recover` is called."""
-
-
-Finished: TypeAlias = Callable[[RunFeed, str], None]
-"""Told of a run that needs no more publishing, and why it was given up ("" when Redis has it whole)."""
 
 
 class Publisher:
@@ -64,10 +58,9 @@ class Publisher:
         self,
         url: str,
         options: PublisherOptions,
-        finished: Finished,
-        note: Callable[[str], None] = lambda _: None,
+        journals: JournalDirectory | None,
     ) -> None:
-        """`finished` and `note` are called in the thread; `note` gets what the log tells of outages and faults.
+        """`journals`: where those of its runs lie. They are set aside there, and faults noted, by the thread.
 
         Raises RedisURLError.
         """
@@ -75,15 +68,14 @@ class Publisher:
         self._url = url
         self._client = open_client(url, NoticingPool)
         self._options = options
-        self._finished = finished
-        self._note = note
+        self._journals = journals
         self._runs: dict[RunFeed, RunPublisher] = {}
         self._orphans = Orphans(options.look_seconds)
         self._thread: threading.Thread | None = None
         self._ready = False
         self._stopping = threading.Event()
         self._progress = threading.Condition()
-        self._outage = Outage(redact(url), options.waiting_place)
+        self._outage = Outage(redact(url), str(journals.path) if journals else "memory")
         self._rows_of_closed_runs = 0
         self._left_over = LeftOverDocuments()
         self._checked = 0.0
@@ -126,9 +118,9 @@ class Publisher:
         self._outage.expect()
         self._note(str(error))
 
-    def recover(self, left_behind: LeftBehind) -> None:
-        """Publish, in the thread, the runs of processes that are gone."""
-        if self._orphans.watch(left_behind):
+    def recover(self) -> None:
+        """Publish, in the thread, the runs that processes which are gone left in the directory for this Redis."""
+        if self._journals is not None and self._orphans.watch(LeftBehind(self._journals, target(self._url))):
             self._start()
 
     def adopt(self, journal: RunJournal, *, raises_deleted: bool = False) -> None:
@@ -225,7 +217,7 @@ class Publisher:
         self._client.close()
         for feed, run in list(self._runs.items()):
             if run.abandoned:
-                self._tell_finished(feed, run)
+                self._set_aside(feed, run)
         for feed in list(self._feeds.values()):
             if feed.journal is not None:
                 feed.journal.close()
@@ -337,14 +329,19 @@ class Publisher:
     def _forget(self, feed: RunFeed, run: RunPublisher) -> None:
         self._rows_of_closed_runs += run.rows
         del self._runs[feed], self._feeds[feed.uid]
-        self._tell_finished(feed, run)
+        self._set_aside(feed, run)
         if not run.abandoned:
             self._left_over.add(feed.uid)
         self._orphans.forget(feed, run)
 
-    def _tell_finished(self, feed: RunFeed, run: RunPublisher) -> None:
+    def _note(self, message: str) -> None:
+        if self._journals is not None:
+            self._journals.note(message)
+
+    def _set_aside(self, feed: RunFeed, run: RunPublisher) -> None:
         try:
-            self._finished(feed, run.abandoned)
+            if self._journals is not None and feed.journal is not None:
+                (self._journals.abandon if run.abandoned else self._journals.finish)(feed.journal)
         except Exception:
             logger.exception("run %s: its journal could not be set aside; report this", feed.uid)
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from ..connection import target
 from ..errors import JournalTargetError
 from ..journal import JournalDirectory, RunJournal
-from .feed import RunFeed
-from .left_behind import LeftBehind
 from .publisher import Publisher, PublisherOptions
 
 LOOK_SECONDS = 5.0
@@ -22,12 +20,11 @@ class Recovery:
         """Raises JournalError, RedisURLError."""
         self._directory = JournalDirectory(Path(journal))
         self._target = target(redis_url)
-        options = PublisherOptions(waiting_place=str(self._directory.path), look_seconds=look_seconds)
-        self._publisher = Publisher(redis_url, options, self._finish, self._directory.note)
+        self._publisher = Publisher(redis_url, PublisherOptions(look_seconds=look_seconds), self._directory)
 
     def start(self) -> None:
         """Begin, in a thread."""
-        self._publisher.recover(LeftBehind(self._directory, self._target))
+        self._publisher.recover()
 
     def replay(self, path: Path) -> None:
         """Begin to publish one journal, whatever has become of it and of its scan.
@@ -53,10 +50,6 @@ class Recovery:
     def stop(self) -> None:
         """End the thread; what is not done waits for the next one."""
         self._publisher.stop(_STOP_SECONDS)
-
-    def _finish(self, feed: RunFeed, abandoned: str) -> None:
-        if feed.journal is not None:
-            (self._directory.abandon if abandoned else self._directory.finish)(feed.journal)
 
 
 def recover(journal: str | Path, redis_url: str, timeout: float | None = None) -> list[str]:

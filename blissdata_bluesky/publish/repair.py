@@ -16,6 +16,7 @@ from ..mapping.streams import IRREGULAR
 from ..protocol import ScanState, StreamEnd
 from .database import named_errors
 from .pipeline import execute, seal
+from .presence import is_gone
 from .report import OpenScan, list_open_scans
 
 REASON = (
@@ -77,7 +78,7 @@ def _pass_on(
     pipe.watch(scan, states)
     remaining = pipe.pttl(scan)
     last = pipe.xrevrange(states, count=1)
-    if not last or (remaining != -1 and remaining <= protocol.DELETED_TTL * 1000):
+    if not last or is_gone(remaining):
         if sealed:
             # sealing has made those anew that were gone already
             client.unlink(*sealed)
@@ -85,7 +86,7 @@ def _pass_on(
     state = ScanState(int(last[0][1][b"state"]))
     if state == ScanState.CLOSED:
         return None
-    model = _model(client, scan)
+    model = client.json().get(scan)
     if model is None:
         raise redis.WatchError
     # also after STOPPED: whoever gave it may have died before all were sealed
@@ -105,19 +106,10 @@ def _pass_on(
     return following
 
 
-def _model(client: redis.Redis, scan: str) -> dict[str, Any] | None:
-    """The scan's document; None when it is gone."""
-    (answer,) = execute(client, [("JSON.GET", scan)])
-    if isinstance(answer, Exception):
-        raise answer
-    model: dict[str, Any] | None = None if answer is None else json.loads(answer)
-    return model
-
-
 def _open_run(client: redis.Redis, scan: OpenScan) -> Iterator[OpenRun]:
     if not scan.run:
         return
-    model = _model(client, scan.key)
+    model = client.json().get(scan.key)
     if model is None:
         return
     streams = {name: protocol.stream_key(stream["pk"]) for name, stream in model["data_streams"].items()}

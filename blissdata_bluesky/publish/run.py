@@ -106,8 +106,8 @@ class RunPublisher:
         """Turn documents into steps; nothing is sent. The first one ever must be the start."""
         self._waiting += len(documents)
         self._ended = self._ended or any(name == "stop" for name, _ in documents)
-        if self._feed.journal is not None and self._feed.journal.marks is not None:
-            self._feed.journal.marks.add(self._feed.offset)
+        if (marks := self._feed.marks) is not None:
+            marks.add(self._feed.offset)
         # what comes while the journal is read from its beginning is found there
         if documents and self._replay is None and not self.abandoned:
             self._map(documents)
@@ -115,8 +115,8 @@ class RunPublisher:
     def acknowledge(self) -> int:
         """How many documents are done that were not before."""
         done, self._waiting = self._waiting, 0
-        if done and not self.abandoned and self._feed.journal is not None and self._feed.journal.marks is not None:
-            self._feed.journal.marks.acknowledged()
+        if done and not self.abandoned and (marks := self._feed.marks) is not None:
+            marks.acknowledged()
         return done
 
     def prepare_if_due(self, now: float) -> None:
@@ -125,8 +125,8 @@ class RunPublisher:
             return
         self._prepare_at = None
         self._add(self._mapper.prepare())
-        if self._feed.journal is not None and self._feed.journal.marks is not None:
-            self._feed.journal.marks.prepared()
+        if (marks := self._feed.marks) is not None:
+            marks.prepared()
 
     def send(self, client: redis.Redis) -> None:
         """Send what is pending, or a part of it when the journal is read from its beginning.

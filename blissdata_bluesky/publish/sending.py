@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections import deque
@@ -27,8 +26,6 @@ from .presence import (
 )
 from .steps import DocumentStep, RowsStep, SaveStep, Step
 from .taken import Taken
-
-logger = logging.getLogger(__name__)
 
 # Redis holds a pipeline's replies in memory, and we its commands.
 _PIPELINE_BYTES = 8 * 2**20
