@@ -85,8 +85,16 @@ class DamagedRunError(BlissdataBlueskyError, ValueError):
     """What is stored of a run does not fit the format that this version reads."""
 
 
-class ArchiveNotServedError(BlissdataBlueskyError, NotImplementedError):
-    """Only live runs are served by this version."""
+class ArchiveFormatError(DamagedRunError):
+    """A file is no archived run, or one of a newer format."""
+
+
+class ArchiveError(BlissdataBlueskyError, OSError):
+    """A run cannot be archived now; its journal is kept."""
+
+
+class ArchiveRefusedError(ArchiveError):
+    """A run's file would lie outside the archive, or another file is in its place."""
 
 
 class CatalogError(BlissdataBlueskyError, OSError):
@@ -95,3 +103,27 @@ class CatalogError(BlissdataBlueskyError, OSError):
 
 class TiledServerError(BlissdataBlueskyError, RuntimeError):
     """The Tiled server did not start."""
+
+
+class ExternalDataError(BlissdataBlueskyError):
+    """Frames that a detector wrote to files of its own cannot be had; the rest of the run can."""
+
+
+class ExternalRootsError(ExternalDataError, ValueError):
+    """What was given as directories of detector files, or as their map, is none."""
+
+
+class ExternalRefusedError(ExternalDataError, PermissionError):
+    """A detector's file lies outside the directories that may be read, or leads out of them."""
+
+
+class ExternalMissingError(ExternalDataError, FileNotFoundError):
+    """A detector's file, or the dataset in it, is not there."""
+
+
+class ExternalNotReadyError(ExternalDataError, ConnectionError):
+    """A detector's file is locked, truncated or has fewer frames than the documents say: it may have them later."""
+
+
+class ExternalFormatError(ExternalDataError, ValueError):
+    """A detector's file is of a kind, dtype or shape that cannot be read here as the documents say."""

@@ -7,13 +7,16 @@ import datetime
 from collections import deque
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from enum import IntEnum
+from enum import Enum, IntEnum
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import ormsgpack
+from numpy.lib.recfunctions import repack_fields
+
+from .foreign import as_container_or_repr, keys_as_texts, safe_repr, safe_text
 
 
 class Extension(IntEnum):
@@ -28,7 +31,8 @@ class Extension(IntEnum):
     TIMEDELTA = 7
 
 
-_EXACT = ormsgpack.OPT_PASSTHROUGH_DATETIME | ormsgpack.OPT_PASSTHROUGH_BIG_INT
+# left to itself, ormsgpack forgets the fields of a dataclass that begin with `_`
+_EXACT = ormsgpack.OPT_PASSTHROUGH_DATETIME | ormsgpack.OPT_PASSTHROUGH_BIG_INT | ormsgpack.OPT_PASSTHROUGH_DATACLASS
 _SCALARS = _EXACT | ormsgpack.OPT_SERIALIZE_NUMPY
 # ormsgpack's numpy option is eight times as fast for scalars, and turns arrays into lists: so it is
 # used only where every value is of one of these types.
@@ -40,9 +44,7 @@ _SCALAR_TYPES = frozenset(
 _COPIED_TYPES = frozenset({float, int, str, bool, type(None), np.float64})
 
 # numpy scalars that a Python scalar holds exactly
-_BUILTIN_CODES = frozenset("?bBhHiIlLqQefdUS")
-
-_REFUSED = (TypeError, ValueError, RecursionError)
+_BUILTIN_CODES = frozenset("?bBhHiIlLqQefdFDUS")
 
 _COLUMN_DTYPES = {
     frozenset({float}): np.float64,
@@ -54,8 +56,9 @@ _COLUMN_DTYPES = {
 def pack_document(name: str, document: Mapping[str, Any]) -> bytes:
     """Bytes of one document. Nothing in them refers to the caller's objects.
 
-    Numpy arrays keep dtype and shape; tuples and sets become lists, paths strings, keys that are no
-    strings strings, objects of unknown type their `repr`, and the columns of an event_page arrays.
+    Numpy arrays keep dtype and shape; tuples and sets become lists, paths and UUIDs strings, keys that are no
+    strings strings, enumerations their values, dataclasses and pydantic's models dictionaries, objects of unknown
+    type their `repr`, and the columns of an event_page arrays. Nothing is refused.
     """
     return pack_and_copy(name, document)[0]
 
@@ -65,7 +68,7 @@ def pack_and_copy(name: str, document: Mapping[str, Any]) -> tuple[bytes, dict[s
     if name == "event" and (types := _value_types(document)) <= _SCALAR_TYPES:
         try:
             packed = ormsgpack.packb((name, document), default=_extend, option=_SCALARS)
-        except _REFUSED:
+        except Exception:  # noqa: BLE001 - as in `pack`
             return pack((name, document)), None
         return packed, _copy(document) if types <= _COPIED_TYPES else None
     return pack((name, _with_arrays(document) if name == "event_page" else document)), None
@@ -83,14 +86,18 @@ def unpack_document(data: bytes) -> tuple[str, dict[str, Any]]:
 def pack(value: Any) -> bytes:
     """Bytes of any value that a document may hold."""
     try:
-        return ormsgpack.packb(value, default=_extend, option=_EXACT)
-    except _REFUSED:
-        return ormsgpack.packb(_plain(value), default=_extend, option=_EXACT)
+        return _packed(value)
+    except Exception:  # noqa: BLE001 - a stranger's object may raise whatever it likes
+        return _packed(_plain(value))
 
 
 def unpack(data: bytes) -> Any:
     """The value that was packed."""
     return ormsgpack.unpackb(data, ext_hook=_restore)
+
+
+def _packed(value: Any) -> bytes:
+    return ormsgpack.packb(value, default=_extend, option=_EXACT)
 
 
 def _value_types(event: Mapping[str, Any]) -> set[type]:
@@ -125,6 +132,8 @@ def _column(values: Any) -> Any:
 def _extend(value: Any) -> Any:  # noqa: C901, PLR0912 - a table, in the form of a match
     """A value ormsgpack does not know, as one that it does."""
     match value:
+        case bytes():
+            return bytes(value)
         case np.ma.MaskedArray():
             return value.tolist()
         case np.ndarray() | np.generic() if value.dtype.hasobject:
@@ -138,18 +147,17 @@ def _extend(value: Any) -> Any:  # noqa: C901, PLR0912 - a table, in the form of
         case int():
             return ormsgpack.Ext(Extension.BIG_INTEGER, hex(value).encode())
         case datetime.datetime():
-            return ormsgpack.Ext(Extension.DATETIME, value.isoformat().encode())
+            return _moment(value)
         case datetime.date():
             return ormsgpack.Ext(Extension.DATE, value.isoformat().encode())
         case datetime.time():
             return ormsgpack.Ext(Extension.TIME, value.isoformat().encode())
         case datetime.timedelta():
-            microseconds = value // datetime.timedelta(microseconds=1)
-            return ormsgpack.Ext(Extension.TIMEDELTA, str(microseconds).encode())
+            return _duration(value)
         case float():
             return float(value)
         case str():
-            return value.encode("utf-8", "backslashreplace").decode()
+            return safe_text(value)
         case Mapping():
             return dict(value)
         case PurePath():
@@ -159,28 +167,32 @@ def _extend(value: Any) -> Any:  # noqa: C901, PLR0912 - a table, in the form of
         case bytearray() | memoryview():
             return bytes(value)
         case _:
-            return _as_list_or_repr(value)
+            return as_container_or_repr(value)
 
 
-def _as_list_or_repr(value: Any) -> Any:
+def _moment(value: datetime.datetime) -> Any:
+    text = value.isoformat()
+    # pandas knows nanoseconds, and a moment that is none
+    exact = _is_moment(text)
+    return ormsgpack.Ext(Extension.DATETIME, text.encode()) if exact else text
+
+
+def _is_moment(text: str) -> bool:
     try:
-        if hasattr(value, "__array__"):
-            return np.asarray(value)
-        if hasattr(value, "__iter__") and hasattr(value, "__len__"):
-            return list(value)
-    except Exception:  # noqa: BLE001, S110 - whatever a stranger's object does, the document is kept
-        pass
-    return _safe_repr(value)
+        return datetime.datetime.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
-def _safe_repr(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 - a stranger's `__repr__`
-        return object.__repr__(value)
+def _duration(value: datetime.timedelta) -> Any:
+    microseconds = value // datetime.timedelta(microseconds=1)
+    if datetime.timedelta(microseconds=microseconds) != value:
+        return safe_repr(value)
+    return ormsgpack.Ext(Extension.TIMEDELTA, str(microseconds).encode())
 
 
 _DEEPEST = 100
+_ATOMS = frozenset({type(None), bool, int, float, bytes})
 
 
 def _plain(value: Any, above: frozenset[int] = frozenset()) -> Any:
@@ -188,47 +200,71 @@ def _plain(value: Any, above: frozenset[int] = frozenset()) -> Any:
 
     `above`: ids of the containers that it stands in; one of them inside itself would have no end.
     """
-    if len(above) > _DEEPEST or id(value) in above:
-        return _safe_repr(value)
-    here = above | {id(value)}
+    if type(value) in _ATOMS:
+        return value
+    if id(value) in above:
+        return f"<the {type(value).__name__} that this stands in>"
+    if len(above) > _DEEPEST:
+        return safe_repr(value)
+    try:
+        return _plain_content(value, above | {id(value)})
+    except Exception:  # noqa: BLE001 - as in `as_container_or_repr`
+        return safe_repr(value)
+
+
+def _plain_content(value: Any, here: frozenset[int]) -> Any:
     match value:
+        case str():
+            return safe_text(value)
+        case Enum():
+            return _plain(value.value, here)
         case Mapping():
-            keys = _plain_keys(list(value))
-            return {key: _plain(item, here) for key, item in zip(keys, value.values(), strict=True)}
+            items = dict(value)
+            return {key: _plain(item, here) for key, item in zip(keys_as_texts(items), items.values(), strict=True)}
         case list() | tuple() | AbstractSet() | deque():
             return [_plain(item, here) for item in value]
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode()
         case np.ndarray() if value.dtype.hasobject:
             return _plain(value.tolist(), here)
         case _:
-            return value
+            return value if _is_packable(value) else _plain(_extend(value), here)
 
 
-def _plain_keys(keys: list[Any]) -> list[str]:
-    """Keys as strings. Where 1 and "1" would become one, 1 and other keys that are no strings are marked."""
-    plain = [_safe_text(key) for key in keys]
-    if len(set(plain)) == len(keys):
-        return plain
-    return [_safe_text(key) if isinstance(key, str) else f"{type(key).__name__}({key!r})" for key in keys]
-
-
-def _safe_text(key: Any) -> str:
-    return str(key).encode("utf-8", "backslashreplace").decode()
+def _is_packable(value: Any) -> bool:
+    try:
+        _packed(value)
+    except Exception:  # noqa: BLE001 - as in `pack`
+        return False
+    return True
 
 
 def _array_bytes(array: npt.NDArray[Any]) -> bytes:
-    descr = np.lib.format.dtype_to_descr(array.dtype)
-    header = ormsgpack.packb((descr if isinstance(descr, str) else repr(descr), array.shape))
+    descr: Any = array.dtype.str
+    if array.dtype.names is not None:
+        array = _describable(array)
+        descr = repr(np.lib.format.dtype_to_descr(array.dtype))
+    header = ormsgpack.packb((descr, array.shape))
     # dates, alone or in a structure, have no buffer of their own
     data = np.ascontiguousarray(array).data if array.dtype.kind in "biufc" else array.tobytes()
     return b"".join((len(header).to_bytes(4), header, data))
+
+
+def _describable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A structured array as numpy can describe it: the fields in the order in which they lie in memory."""
+    array = array.view(np.lib.format.drop_metadata(array.dtype))
+    try:
+        np.lib.format.dtype_to_descr(array.dtype)
+    except ValueError:
+        packed: npt.NDArray[Any] = repack_fields(array, recurse=True)
+        return packed
+    return array
 
 
 def _array(data: bytes) -> npt.NDArray[Any]:
     end = 4 + int.from_bytes(data[:4])
     descr, shape = ormsgpack.unpackb(data[4:end])
     dtype = np.lib.format.descr_to_dtype(ast.literal_eval(descr) if descr.startswith("[") else descr)
+    if not dtype.itemsize:
+        return np.zeros(shape, dtype)
     return np.frombuffer(data, dtype, offset=end).reshape(shape)
 
 

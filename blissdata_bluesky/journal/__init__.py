@@ -1,13 +1,15 @@
 """The log of a run on disk. Publishing and archiving are its readers."""
 
 from .directory import Fate, JournalDirectory, Retention
-from .marks import BatchMarks, Mark
+from .marks import BatchMarks, Mark, prepared_after
 from .reader import JournalReader
-from .records import Header, read_records, record_size
-from .run import RunJournal
+from .records import Header, owner, read_records, record_size
+from .run import ARCHIVE_SUFFIX, MARKS_SUFFIX, RunJournal
 from .sync import Fsync, Syncer
 
 __all__ = [
+    "ARCHIVE_SUFFIX",
+    "MARKS_SUFFIX",
     "BatchMarks",
     "Fate",
     "Fsync",
@@ -18,6 +20,8 @@ __all__ = [
     "Retention",
     "RunJournal",
     "Syncer",
+    "owner",
+    "prepared_after",
     "read_records",
     "record_size",
 ]

@@ -18,7 +18,7 @@ from ..errors import JournalError
 from ..names import run_uuid, ulid
 from .network import network_file_system
 from .records import Header, open_file, owner
-from .run import MARKS_SUFFIX, NEW_SUFFIX, RunJournal
+from .run import ARCHIVE_SUFFIX, FAILED_SUFFIX, MARKS_SUFFIX, NEW_SUFFIX, RunJournal
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,9 @@ class JournalDirectory:
         """A journal for a new run; None when none can be made, of which the log tells once until one can be."""
         path = self.path / f"{ulid(run_uuid(header.uid))}-{header.publisher[:8]}{Fate.UNFINISHED}"
         try:
+            if header.archive:
+                # before the journal: without it, nobody would know that one has to be kept
+                _touch(path.with_suffix(ARCHIVE_SUFFIX))
             journal = RunJournal.create(path, header)
         except JournalError as error:
             self._tell(header.uid, str(error))
@@ -85,12 +88,29 @@ class JournalDirectory:
         return journal
 
     def finish(self, journal: RunJournal) -> None:
-        """Set a journal aside whose run every reader has taken whole."""
+        """Set a journal aside whose run Redis has whole. One that the archive has as well is removed."""
         if not journal.failed:
             self._tell_again(journal)
+        if journal.header.archive and not journal.whole:
+            with suppress(JournalError):
+                _touch(journal.path.with_suffix(FAILED_SUFFIX))
         self._set_aside(journal, Fate.FINISHED)
+        # asked after it was renamed, as the archiver asks in the opposite order: one of both sees that all is done
+        if journal.header.archive and not journal.path.with_suffix(ARCHIVE_SUFFIX).exists():
+            self._remove_whole(journal.path)
         if time.monotonic() - self._pruned > _PRUNE_SECONDS:
             self.prune()
+
+    def archived(self, path: Path) -> None:
+        """The archive has the whole run of the journal that was found as `path`: it goes once Redis has it as well."""
+        self._remove(path.with_suffix(ARCHIVE_SUFFIX))
+        if (finished := path.with_suffix(Fate.FINISHED)).exists():
+            self._remove_whole(finished)
+
+    def to_archive(self) -> list[Path]:
+        """The journals that the archiver is not done with: first those of runs that may go on, then oldest first."""
+        files = sorted(self._files(*Fate), key=lambda file: (file[-1].suffix != Fate.UNFINISHED, file))
+        return [path for _, _, path in files if _is_to_archive(path)]
 
     def abandon(self, journal: RunJournal) -> None:
         """Set a journal aside that Redis does not take."""
@@ -103,6 +123,10 @@ class JournalDirectory:
     def paths(self, *fates: Fate) -> list[Path]:
         """The journals with one of these fates (all without any), oldest first."""
         return [path for _, _, path in sorted(self._files(*(fates or Fate)))]
+
+    def holds(self, uid: str) -> bool:
+        """Whether there is a journal of this run, whatever has become of it."""
+        return any(path.suffix in set(Fate) for path in self.path.glob(f"{ulid(run_uuid(uid))}-*"))
 
     def note(self, message: str) -> None:
         """Keep the last fault for `doctor`, which runs in another process."""
@@ -124,20 +148,23 @@ class JournalDirectory:
         return fault if isinstance(fault, dict) else None
 
     def prune(self) -> None:
-        """Remove finished journals beyond the retention, oldest first, and marks that have lost their journal."""
+        """Remove finished journals beyond the retention, oldest first, and marks that have lost their journal.
+
+        One that is not archived yet, and is to be, is no subject to the retention.
+        """
         self._pruned = time.monotonic()
-        files = sorted(self._files(Fate.FINISHED))
+        files = sorted(file for file in self._files(Fate.FINISHED) if not _is_to_archive(file[-1]))
         total = sum(size for _, size, _ in files)
         for modified, size, path in files:
             if total > self._retention.bytes or time.time() - modified > self._retention.seconds:
                 self._remove(path)
                 total -= size
-        for modified, _, path in self._files(NEW_SUFFIX):
+        for modified, _, path in self._files(NEW_SUFFIX, ARCHIVE_SUFFIX):
             # its writer was killed between two instructions
-            if time.time() - modified > self._retention.seconds:
+            if time.time() - modified > self._retention.seconds and not _has_journal(path):
                 self._remove(path)
-        for _, _, path in self._files(MARKS_SUFFIX):
-            if not any(path.with_suffix(fate).exists() for fate in Fate):
+        for _, _, path in self._files(MARKS_SUFFIX, FAILED_SUFFIX):
+            if not _has_journal(path):
                 self._remove(path)
 
     def _tell(self, uid: str, reason: str) -> None:
@@ -171,6 +198,10 @@ class JournalDirectory:
         except OSError as error:
             logger.error("journal %s cannot be renamed to %s: %s", journal.path, path.name, error.strerror)
 
+    def _remove_whole(self, path: Path) -> None:
+        for suffix in (path.suffix, MARKS_SUFFIX, FAILED_SUFFIX):
+            self._remove(path.with_suffix(suffix))
+
     def _remove(self, path: Path) -> None:
         try:
             path.unlink(missing_ok=True)
@@ -188,3 +219,18 @@ class JournalDirectory:
                         status = entry.stat()
                         found.append((status.st_mtime, status.st_size, path))
         return found
+
+
+def _has_journal(path: Path) -> bool:
+    return any(path.with_suffix(fate).exists() for fate in Fate)
+
+
+def _is_to_archive(path: Path) -> bool:
+    return path.with_suffix(ARCHIVE_SUFFIX).exists()
+
+
+def _touch(path: Path) -> None:
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise JournalError(f"{path} cannot be made: {error.strerror}") from error

@@ -48,15 +48,25 @@ _NONE = Mark(0, prepared=False, acknowledged=False)
 
 def last_acknowledged(path: Path) -> int:
     """The offset up to which Redis has a run, 0 when nothing tells; unlike `BatchMarks` this makes no file."""
+    return max((mark.offset for mark in _stored(path, _LAST_MARKS) if mark.acknowledged), default=0)
+
+
+def prepared_after(path: Path) -> list[int]:
+    """The offsets after which the scan was prepared because time had run out, in ascending order; makes no file."""
+    return [mark.offset for mark in _stored(path) if mark.prepared]
+
+
+def _stored(path: Path, last: int | None = None) -> list[Mark]:
+    """The `last` marks of a file, or all; none when it cannot be read."""
     try:
         with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
-            whole = os.fstat(file.fileno()).st_size // _OFFSET.size
-            file.seek(max(0, whole - _LAST_MARKS) * _OFFSET.size)
-            piece = file.read(_LAST_MARKS * _OFFSET.size)
+            if last is not None:
+                whole = os.fstat(file.fileno()).st_size // _OFFSET.size
+                file.seek(max(0, whole - last) * _OFFSET.size)
+            piece = file.read()
     except OSError:
-        return 0
-    marks = [Mark.parse(value) for (value,) in _OFFSET.iter_unpack(piece[: len(piece) // _OFFSET.size * _OFFSET.size])]
-    return max((mark.offset for mark in marks if mark.acknowledged), default=0)
+        return []
+    return [Mark.parse(value) for (value,) in _OFFSET.iter_unpack(piece[: len(piece) // _OFFSET.size * _OFFSET.size])]
 
 
 class BatchMarks:

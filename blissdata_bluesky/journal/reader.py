@@ -6,11 +6,11 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ..errors import JournalError
 from .records import Header, open_file, read_records
+from .run import FAILED_SUFFIX
 
 
 class JournalReader:
@@ -61,6 +61,12 @@ class JournalReader:
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         return False
 
+    @property
+    def failure(self) -> str:
+        """Why it does not have the whole of a run that Redis may have; "" when nothing is known of that."""
+        failed = self.path.with_suffix(FAILED_SUFFIX).exists()
+        return "its journal lacks documents, for it could not be written" if failed else ""
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
@@ -68,7 +74,5 @@ class JournalReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

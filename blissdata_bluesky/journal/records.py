@@ -18,7 +18,8 @@ import ormsgpack
 
 from ..errors import JournalError
 
-FORMAT = 1
+# 2: `archive` in the header; 3: equal times of several streams are told apart (ADR 24)
+FORMAT = 3
 _MAGIC = b"BBJ1"
 _FRAME = struct.Struct("<4sII")
 # A length beyond this is not a length: the file is damaged there.
@@ -45,10 +46,25 @@ class Header:
     """The Redis that the run is published to (`connection.target`)."""
     identity: Mapping[str, Any] = field(default_factory=dict)
     """Identity of the scan, so that all readers give the run the same one."""
+    archive: str = ""
+    """The directory below which our archiver writes the run's file, `identity["path"]`; "" when it is not to."""
     owner: str = field(default_factory=owner)
     """Host and number of the process that wrote it, for people."""
     format: int = FORMAT
     created: float = field(default_factory=time.time)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its run is mapped with `mapping.EventOrder`: a run that was begun without goes on without.
+
+        What Redis and the file have of it is found again by the number of each document.
+        """
+        return self.format >= 3
+
+    @property
+    def owner_died(self) -> str:
+        """Why a run is incomplete whose journal has no stop document, and nobody any more who could write one."""
+        return f"the process that published it ({self.owner or 'unknown'}) ended before the run did"
 
     def pack(self) -> bytes:
         """The header as the payload of the first record."""
@@ -56,9 +72,9 @@ class Header:
 
     def checked(self) -> Header:
         """The header, when its members have the types they must have. Raises TypeError."""
-        texts = (self.uid, self.publisher, self.target, self.owner)
+        texts = (self.uid, self.publisher, self.target, self.owner, self.archive)
         if not (all(isinstance(text, str) for text in texts) and self.uid and self.publisher):
-            raise TypeError("uid, publisher, target or owner is no text")
+            raise TypeError("uid, publisher, target, owner or archive is no text")
         if not isinstance(self.identity, dict) or not isinstance(self.created, float | int):
             raise TypeError("identity is no mapping, or created no number")
         if not 0 <= self.created < _LAST_MOMENT:

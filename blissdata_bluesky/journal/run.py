@@ -13,6 +13,10 @@ from .marks import BatchMarks
 from .records import LONGEST, Header, frame, open_file, read_records
 
 MARKS_SUFFIX = ".marks"
+# beside a journal until the archiver is done with it; what it holds is the archiver's
+ARCHIVE_SUFFIX = ".archive"
+# beside a journal that lacks documents; empty, for the disk is full then
+FAILED_SUFFIX = ".failed"
 _CLOSED = -1
 # not looked at by those who search for journals that nobody owns; then it is renamed, with its lock
 NEW_SUFFIX = ".new"
@@ -31,6 +35,8 @@ class RunJournal:
         """Why nothing can be appended any more."""
         self.on_failure: Callable[[RunJournal], None] | None = None
         """Told once, when the first record could not be written."""
+        self.whole = True
+        """Whether it has all that was appended."""
         self._descriptor = descriptor
         self._size = size
         self._marks: BatchMarks | None = None
@@ -139,6 +145,7 @@ class RunJournal:
 
     def _fail(self, error: OSError) -> None:
         self.failed = error.strerror or str(error)
+        self.whole = False
         try:
             # a torn record would hide whatever might follow it
             os.ftruncate(self._descriptor, self._size)

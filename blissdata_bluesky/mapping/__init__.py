@@ -1,6 +1,8 @@
 """What a Bluesky run means as a blissdata scan: documents in, operations out. No Redis, no file, no clock."""
 
+from .file_path import DEFAULT_PATH_TEMPLATE, FILE_SUFFIXES, PathTemplate
 from .identity import IdentityRule, identity_from_start
+from .links import located
 from .operations import (
     AddDocument,
     AppendRows,
@@ -14,6 +16,8 @@ from .operations import (
 from .run import RunMapper
 
 __all__ = [
+    "DEFAULT_PATH_TEMPLATE",
+    "FILE_SUFFIXES",
     "AddDocument",
     "AppendRows",
     "ChangeState",
@@ -22,7 +26,9 @@ __all__ = [
     "DeclareStreams",
     "IdentityRule",
     "Operation",
+    "PathTemplate",
     "RunMapper",
     "StreamDeclaration",
     "identity_from_start",
+    "located",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DocumentError
+from ..foreign import in_64_bits
 from ..protocol import MISSING, Array, Encoding, JsonEncoding, NumericEncoding, Rows
 from .exact import exact_cast, exact_value, fill_value, fits, scalar_column
 
@@ -34,14 +35,10 @@ class EventBlock:
 def check_event(event: Mapping[str, Any]) -> None:
     """Raise DocumentError, saying which member is wrong, for an event that cannot be a row."""
     _check_members(event)
-    if type(event["seq_num"]) is not int or not _is_integer(event["seq_num"]):
+    if type(event["seq_num"]) is not int or not in_64_bits(event["seq_num"]):
         raise DocumentError("seq_num must be an integer of 64 bits")
-    if type(event["time"]) not in _TIME_TYPES or (type(event["time"]) is int and not _is_integer(event["time"])):
+    if type(event["time"]) not in _TIME_TYPES or (type(event["time"]) is int and not in_64_bits(event["time"])):
         raise DocumentError("time must be a number")
-
-
-def _is_integer(value: int) -> bool:
-    return -(2**63) <= value < 2**63
 
 
 def _check_members(document: Mapping[str, Any]) -> None:

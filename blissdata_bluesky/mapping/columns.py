@@ -55,10 +55,20 @@ def is_portable(dtype: np.dtype[Any]) -> bool:
 def expected_encoding(data_key: Mapping[str, Any]) -> Encoding:
     """The encoding before any event came."""
     dtype = declared_dtype(data_key)
-    if data_key.get("dtype") == "string" or (dtype is None and data_key.get("dtype") != "array"):
+    if data_key.get("dtype") == "string" or "external" in data_key or (dtype is None and not _holds_numbers(data_key)):
         return JsonEncoding()
     shape = tuple(length or -1 for length in _shape(data_key))
     return NumericEncoding(dtype or np.dtype("<f8"), shape)
+
+
+def _holds_numbers(data_key: Mapping[str, Any]) -> bool:
+    """Whether an array whose `dtype_numpy` is no kind of number that readers know has numbers all the same."""
+    if data_key.get("dtype") != "array" or isinstance(data_key.get("dtype_numpy"), list | tuple):
+        return False
+    try:
+        return np.dtype(data_key["dtype_numpy"]).kind in NUMERIC_KINDS
+    except (KeyError, TypeError, ValueError):
+        return True
 
 
 def settled_encoding(data_key: Mapping[str, Any], value: Any) -> Encoding:

@@ -37,6 +37,9 @@ def _widens(source: np.dtype[Any], target: np.dtype[Any]) -> bool:
 
 
 def _equal(one: Array, other: Array) -> bool:
+    if other.dtype.kind == "c":
+        # (NaN, 0.1) is a NaN as a whole
+        return _equal(one.real, other.real) and _equal(one.imag, other.imag)
     # in Python's numbers, which compare integers and floats without rounding
     nan = np.isnan(one)
     return np.array_equal(nan, np.isnan(other)) and bool(one[~nan].tolist() == other[~nan].tolist())

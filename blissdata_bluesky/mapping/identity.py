@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from ..foreign import in_64_bits, safe_text
+
 IdentityRule: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
@@ -14,7 +16,7 @@ def identity_from_start(start: Mapping[str, Any]) -> dict[str, Any]:
     number = start.get("scan_id")
     return {
         "name": _text(start.get("plan_name")) or "run",
-        "number": number if isinstance(number, int) and -(2**63) <= number < 2**63 else 0,
+        "number": number if isinstance(number, int) and in_64_bits(number) else 0,
         "data_policy": "no_policy",
         "session": _text(start.get("beamline_id")) or "bluesky",
         "proposal": _text(proposal.get("proposal_id") if isinstance(proposal, Mapping) else None)
@@ -26,4 +28,11 @@ def identity_from_start(start: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str | None:
-    return str(value) if isinstance(value, str | int | float) and value != "" else None
+    if not isinstance(value, str | int | float) or value == "":
+        return None
+    try:
+        # a lone surrogate can be kept neither in the journal nor in Redis
+        return safe_text(str(value))
+    except ValueError:
+        # an integer of very many digits
+        return None

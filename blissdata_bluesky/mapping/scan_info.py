@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime
 import getpass
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import protocol
 from .._version import __version__
+from ..foreign import in_64_bits, integer_text
 from ..protocol import Encoding, JsonEncoding, NumericEncoding
-from .streams import MappedStream
+from .axes import is_number
+from .external import frame_info, is_external
+from .scan_plots import ScanPlots
+from .streams import MappedStream, mapping_or_empty, sequence_or_empty
 
 Info = dict[str, Any]
 
@@ -23,6 +26,7 @@ _LONGEST_TEXT = 200
 # Redis takes 127 levels, of which the info has some itself
 _DEEPEST = 50
 
+_TIMESTAMPS = "timestamps"
 _END_REASON = {"success": "SUCCESS", "abort": "USER_ABORT", "fail": "FAILURE"}
 
 
@@ -35,40 +39,46 @@ def scan_info(
 ) -> Info:
     """The info of a scan whose declared streams are `streams`; `end` is empty until the run stops (`end_info`).
 
-    `incomplete`: why the run is not whole; stands in `info["bluesky"]["incomplete"]`.
-
-    Never longer than blissdata takes: the start document is left out first, then what channels have beside `dim`;
-    `info["bluesky"]["left_out"]` says so.
+    `start`: as `plain` gives it. `incomplete`: why the run is not whole; stands in `info["bluesky"]["incomplete"]`.
     """
-    streams = [stream for stream in streams if stream.declared]
-    info = {
-        "acquisition_chain": {stream.name: _chain(stream) for stream in streams},
-        "devices": {name: device for stream in streams for name, device in _devices(stream).items()},
-        "channels": {name: channel for stream in streams for name, channel in _channels(stream).items()},
+    streams = [stream for stream in streams if stream.declared or _referred(stream)]
+    drawing = ScanPlots(start, streams)
+    channels = {stream.name: _channels(stream, drawing) for stream in streams}
+    devices = {stream.name: _devices(stream) for stream in streams}
+    info: Info = {
+        "acquisition_chain": {name: _chain(name, devices[name], channels[name]) for name in devices},
+        "devices": {name: device for stream in devices.values() for name, device in stream.items()},
+        "channels": {name: channel for stream in channels.values() for name, channel in stream.items()},
         "start_time": iso_time(start.get("time")),
         "scan_nb": identity["number"],
-        "type": str(start.get("plan_name") or "run")[:_LONGEST_TEXT],
-        "title": _title(start),
+        "type": _text(start.get("plan_name") or "run"),
+        "title": title(start),
         "data_policy": identity["data_policy"],
         "data_writer": "null",
         "publisher": "blissdata-bluesky",
         "publisher_version": __version__,
-        "save": False,
-        "session_name": str(identity.get("session") or "bluesky")[:_LONGEST_TEXT],
-        "user_name": str(start.get("operator") or start.get("user") or _login())[:_LONGEST_TEXT],
-        "bluesky": {"uid": start["uid"], "left_out": [], "start": plain(start)},
+        "save": bool(identity.get("path")),
+        "session_name": _text(identity.get("session") or "bluesky"),
+        "user_name": _text(start.get("operator") or start.get("user") or _login()),
+        "bluesky": {"uid": start["uid"], "left_out": []},
         **end,
     }
     if incomplete:
         info["bluesky"]["incomplete"] = incomplete
-    if isinstance(points := start.get("num_points"), int) and _is_number(points):
+    if isinstance(points := start.get("num_points"), int) and is_number(points):
         info["npoints"] = points
-    return _shortened(info)
+    if plots := drawing.plots():
+        info["plots"] = plots
+    if drawing.dimensions:
+        # not in the schema, but what BLISS gives for its meshes
+        info["data_dim"] = drawing.dimensions
+    return info
 
 
 def end_info(stop: Mapping[str, Any]) -> Info:
     """What the stop document adds to the info."""
-    reason = _END_REASON.get(str(stop.get("exit_status")), "FAILURE")
+    status = stop.get("exit_status")
+    reason = _END_REASON.get(status, "FAILURE") if isinstance(status, str) else "FAILURE"
     return {"end_time": iso_time(stop.get("time")), "end_reason": reason}
 
 
@@ -77,7 +87,11 @@ def iso_time(seconds: Any) -> str:
     try:
         return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat()
     except (TypeError, ValueError, OverflowError, OSError):
-        return str(seconds)
+        return _text(seconds)
+
+
+def _text(value: Any) -> str:
+    return (integer_text(value) if isinstance(value, int) else str(value))[:_LONGEST_TEXT]
 
 
 def plain(value: Any) -> Any:
@@ -98,15 +112,9 @@ def _acceptable(value: Any, depth: int) -> Any:
             return None
         case dict():
             return {key: _acceptable(item, depth + 1) for key, item in value.items()}
-        case int() if not _is_number(value):
-            return str(value)
+        case int() if not in_64_bits(value):
+            return integer_text(value)
     return value
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, int):
-        return -(2**63) <= value < 2**63
-    return isinstance(value, float) and math.isfinite(value)
 
 
 def _login() -> str:
@@ -117,27 +125,19 @@ def _login() -> str:
         return "unknown"
 
 
-def _title(start: Mapping[str, Any]) -> str:
-    name = str(start.get("plan_name") or "run")
-    return " ".join([name, *(str(motor) for motor in _sequence(start.get("motors")))])
+def title(start: Mapping[str, Any]) -> str:
+    """The plan and its motors."""
+    name = _text(start.get("plan_name") or "run")
+    return " ".join([name, *map(_text, sequence_or_empty(start.get("motors")))])
 
 
-def _sequence(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else []
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _chain(stream: MappedStream) -> Info:
-    devices = list(_devices(stream))
+def _chain(name: str, devices: Mapping[str, Info], channels: Mapping[str, Info]) -> Info:
     by_dimension: dict[int, list[str]] = {0: [], 1: [], 2: []}
-    for name, channel in _channels(stream).items():
-        by_dimension[min(channel["dim"], 2)].append(name)
+    for channel in (channel for device in devices.values() for channel in device["channels"]):
+        by_dimension[min(channels[channel]["dim"], 2)].append(channel)
     return {
-        "top_master": devices[0],
-        "devices": devices,
+        "top_master": name,
+        "devices": list(devices),
         "scalars": by_dimension[0],
         "spectra": by_dimension[1],
         "images": by_dimension[2],
@@ -147,31 +147,48 @@ def _chain(stream: MappedStream) -> Info:
 
 def _devices(stream: MappedStream) -> dict[str, Info]:
     """The stream itself as the master, which gives the companions, and the Bluesky devices that it triggers."""
-    owner = {
-        key: device
-        for device, keys in _mapping(stream.descriptors[0].get("object_keys")).items()
-        for key in _sequence(keys)
-        if isinstance(key, str)
-    }
+    owner = stream.owners
+    names = {key: stream.stream_name(key) for key in stream.columns} | _referred(stream)
     channels: dict[str, list[str]] = {}
-    for key in stream.keys:
-        channels.setdefault(owner.get(key, stream.name), []).append(stream.stream_name(key))
-    own = [stream.companion_name(name) for name in stream.companions] + channels.pop(stream.name, [])
+    for key, name in names.items():
+        channels.setdefault(owner.get(key, stream.name), []).append(name)
+    companions = stream.companions if stream.declared else {}
+    # one vector a point: Flint would draw it as a spectrum
+    own = [stream.companion_name(name) for name in companions if name != _TIMESTAMPS] + channels.pop(stream.name, [])
     triggered = {protocol.stream_name(stream.name, device): device for device in channels}
     master = {"name": stream.name, "channels": own, "triggered_devices": list(triggered)}
-    return {
-        stream.name: master,
-        **{name: {"name": device, "channels": channels[device]} for name, device in triggered.items()},
-    }
+    choices = _choices(stream, names)
+    devices: dict[str, Info] = {stream.name: master}
+    devices |= {name: {"name": device, "channels": channels[device]} for name, device in triggered.items()}
+    for device in devices.values():
+        if own_choices := {name: choices[name] for name in device["channels"] if name in choices}:
+            device["metadata"] = {"choices": own_choices}
+    return devices
 
 
-def _channels(stream: MappedStream) -> dict[str, Info]:
-    channels = {stream.companion_name(name): _companion(name, encoding) for name, encoding in stream.companions.items()}
+def _referred(stream: MappedStream) -> dict[str, str]:
+    """Data keys whose values are in files, and their channels, as far as these are declared."""
+    return {key: stream.reference_name(external) for key, external in stream.external.items() if external.declared}
+
+
+def _choices(stream: MappedStream, names: Mapping[str, str]) -> dict[str, list[str]]:
+    """What the values of a channel are chosen from; blissdata's schema has a place for it with the device only."""
     data_keys = stream.descriptors[0]["data_keys"]
-    return channels | {
-        stream.stream_name(key): _channel(key, column.encoding, data_keys[key])
-        for key, column in stream.columns.items()
-    }
+    found = {name: sequence_or_empty(data_keys[key].get("choices")) for key, name in names.items()}
+    return {name: [_text(choice) for choice in choices] for name, choices in found.items() if choices}
+
+
+def _channels(stream: MappedStream, drawing: ScanPlots) -> dict[str, Info]:
+    data_keys = stream.descriptors[0]["data_keys"]
+    channels: dict[str, Info] = {}
+    if stream.declared:
+        channels = {stream.companion_name(name): _companion(name, kind) for name, kind in stream.companions.items()}
+    for key, column in stream.columns.items():
+        channel = _channel(key, data_keys[key], _dimensions(column.encoding, data_keys[key]))
+        channels[stream.stream_name(key)] = channel | drawing.members(stream, key)
+    for key, name in _referred(stream).items():
+        channels[name] = _channel(key, data_keys[key], _frame_dimensions(data_keys[key]))
+    return channels
 
 
 def _companion(name: str, encoding: NumericEncoding) -> Info:
@@ -179,25 +196,52 @@ def _companion(name: str, encoding: NumericEncoding) -> Info:
     return channel if name == "seq_num" else channel | {"unit": "s"}
 
 
-def _channel(key: str, encoding: Encoding, data_key: Mapping[str, Any]) -> Info:
-    channel: Info = {"display_name": key, "dim": 0 if isinstance(encoding, JsonEncoding) else len(encoding.shape)}
+def _dimensions(encoding: Encoding, data_key: Mapping[str, Any]) -> int:
+    if isinstance(encoding, JsonEncoding):
+        return _frame_dimensions(data_key) if is_external(data_key) else 0
+    return len(encoding.shape)
+
+
+def _frame_dimensions(data_key: Mapping[str, Any]) -> int:
+    """Of what an event has in a file: a frame of shape (1, 480, 640) is an image."""
+    shape = [*frame_info(data_key)["shape"]]
+    return len(shape[1:] if shape[:1] == [1] else shape)
+
+
+def _channel(key: str, data_key: Mapping[str, Any], dim: int) -> Info:
+    channel: Info = {"display_name": key, "dim": dim}
     if isinstance(unit := data_key.get("units"), str) and unit:
         channel["unit"] = unit
-    if isinstance(decimals := data_key.get("precision"), int) and _is_number(decimals) and decimals >= 0:
+    decimals = data_key.get("precision")
+    if isinstance(decimals, int) and is_number(decimals) and decimals >= 0:
         channel["decimals"] = decimals
-    for name, bound in (("min", "lower_ctrl_limit"), ("max", "upper_ctrl_limit")):
-        if _is_number(limit := data_key.get(bound)):
-            channel[name] = limit
-    return channel
+    return channel | _limits(data_key)
 
 
-def _shortened(info: Info) -> Info:
-    if _fits(info):
+def _limits(data_key: Mapping[str, Any]) -> Info:
+    """The least and the greatest value; where both are the same, EPICS says that there are none."""
+    given = mapping_or_empty(data_key.get("limits"))
+    old = {"low": data_key.get("lower_ctrl_limit"), "high": data_key.get("upper_ctrl_limit")}
+    for limits in (mapping_or_empty(given.get("control")), old, mapping_or_empty(given.get("display"))):
+        low, high = limits.get("low"), limits.get("high")
+        found = {name: limit for name, limit in (("min", low), ("max", high)) if is_number(limit)}
+        if found:
+            return {} if low == high else found
+    return {}
+
+
+def shortened(info: Info) -> Info:
+    """The info, never longer than blissdata takes.
+
+    The start document is left out first, then what channels have beside `dim`, the plots, devices and channels, the
+    layout of the file last; `info["bluesky"]["left_out"]` says so.
+    """
+    if fits(info):
         return info
     left_out = ["start"]
-    bluesky = {"uid": info["bluesky"]["uid"], "left_out": left_out}
+    bluesky = {name: value for name, value in info["bluesky"].items() if name != "start"} | {"left_out": left_out}
     info = {**info, "title": info["title"][:_LONGEST_TEXT], "bluesky": bluesky}
-    if _fits(info):
+    if fits(info):
         return info
     left_out.append("channels")
     channels = {name: {"dim": channel["dim"]} for name, channel in info["channels"].items()}
@@ -205,11 +249,25 @@ def _shortened(info: Info) -> Info:
         name: {**chain, "scalars": [], "spectra": [], "images": []} for name, chain in info["acquisition_chain"].items()
     }
     info |= {"channels": channels, "acquisition_chain": chains}
-    if _fits(info):
+    if fits(info):
         return info
+    if "plots" in info:
+        left_out.append("plots")
+        del info["plots"]
+        if fits(info):
+            return info
     left_out.append("devices")
-    return {**info, "channels": {}, "devices": {name: {"name": name} for name in chains}}
+    info |= {"channels": {}, "devices": {name: {"name": name} for name in chains}}
+    if "h5maps" in info and not fits(info):
+        left_out.append("h5maps")
+        del info["h5maps"]
+    return info
 
 
-def _fits(info: Info) -> bool:
+def room_in(info: Info) -> int:
+    """Characters that the info may still grow by."""
+    return MOST_CHARACTERS - len(json.dumps(info))
+
+
+def fits(info: Info) -> bool:
     return len(json.dumps(info)) <= MOST_CHARACTERS

@@ -40,18 +40,22 @@ from .keys import (
     stream_name,
     stream_pk,
 )
+from .references import EXTERNAL_PLUGIN, REFERENCES, has_references
 from .tagged import MISSING, Missing, dump_json, load_json, tag
+from .texts import text_of, value_of
 
 __all__ = [
     "DELETED_TTL",
     "DOCUMENTS_FORMAT",
     "DOCUMENTS_PREFIX",
     "DOCUMENTS_SECONDS",
+    "EXTERNAL_PLUGIN",
     "HISTORY_KEY",
     "HISTORY_LENGTH",
     "MISSING",
     "PROTOCOL_KEY",
     "PROTOCOL_VERSION",
+    "REFERENCES",
     "SCAN_PREFIX",
     "SEAL_FUNCTION",
     "STREAM_PREFIX",
@@ -73,6 +77,7 @@ __all__ = [
     "dump_json",
     "encode",
     "encoding_from_json",
+    "has_references",
     "identity_pk",
     "load_json",
     "parse_entry",
@@ -86,4 +91,6 @@ __all__ = [
     "stream_name",
     "stream_pk",
     "tag",
+    "text_of",
+    "value_of",
 ]

@@ -14,6 +14,10 @@ import numpy as np
 from .. import packing
 
 _TAG = "$type"
+# numpy scalars that a Python scalar holds exactly
+_BUILTIN_CODES = frozenset("?bBhHiIlLqQefdFD")
+# Python writes and reads integers of at most 4300 digits as text
+_MOST_BITS = 10_000
 
 
 class Missing:
@@ -41,9 +45,9 @@ def tag(value: Any) -> Any:
     match value:
         case None | bool() | str():
             return value
-        case np.generic() if value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+        case np.generic() if value.dtype.char in _BUILTIN_CODES:
             return tag(value.item())
-        case int():
+        case int() if value.bit_length() <= _MOST_BITS:
             return value
         case float():
             return float(value) if math.isfinite(value) else _tagged("float", repr(float(value)))
@@ -52,12 +56,12 @@ def tag(value: Any) -> Any:
         case Mapping():
             plain = {str(key): tag(item) for key, item in value.items()}
             return _tagged("object", list(plain.items())) if _TAG in plain else plain
+        case bytes():
+            return _tagged("bytes", _base64(value))
         case np.ndarray() | np.generic():
             return _tagged("array", _base64(packing.pack(np.asarray(value))))
         case complex():
             return _tagged("complex", [repr(value.real), repr(value.imag)])
-        case bytes():
-            return _tagged("bytes", _base64(value))
         case datetime.datetime():
             return _tagged("datetime", value.isoformat())
         case Missing():

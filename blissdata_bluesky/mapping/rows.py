@@ -1,0 +1,32 @@
+"""A block of events as rows of the columns of its stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..protocol import MISSING
+from .blocks import EventBlock, rows_of
+from .operations import ColumnRows
+from .streams import MappedStream
+
+
+def columns_of(stream: MappedStream, block: EventBlock) -> tuple[tuple[ColumnRows, ...], list[dict[str, Any]]]:
+    """The block's rows, and the values that their columns cannot hold."""
+    companions = {"time": block.time, "seq_num": block.seq_num, "timestamps": block.timestamps}
+    columns = [
+        ColumnRows(stream.companion_name(name), encoding, stream.rows, companions[name])
+        for name, encoding in stream.companions.items()
+    ]
+    irregular: list[dict[str, Any]] = []
+    for key, values in block.data.items():
+        # a key that the descriptor lacks may be in some events only
+        held = {} if key in stream.columns else {i: v for i, v in enumerate(values) if v is not MISSING}
+        if key in stream.columns:
+            column = stream.columns[key]
+            rows, held = rows_of(column.encoding, values)
+            columns.append(ColumnRows(stream.stream_name(key), column.encoding, stream.rows, rows))
+        irregular += [{"row": stream.rows + row, "key": key, "value": value} for row, value in held.items()]
+    # the same order however the rows are cut into blocks
+    order = {key: position for position, key in enumerate(stream.keys)}
+    irregular.sort(key=lambda value: (value["row"], order.get(value["key"], len(order)), value["key"]))
+    return tuple(columns), irregular
