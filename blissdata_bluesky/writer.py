@@ -14,16 +14,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, Self
 
 import platformdirs
 
+from .archiving import Archiving
 from .connection import redact, target
 from .errors import DocumentError, RedisTargetError, RedisUnreachableError, WriterLossError
+from .foreign import safe_text
 from .journal import Fsync, Header, JournalDirectory, Syncer
+from .mapping import DEFAULT_PATH_TEMPLATE
 from .packing import pack_document
 from .publish import (
+    INCOMPLETE,
     IdentityRule,
     Publisher,
     PublisherOptions,
@@ -75,6 +78,9 @@ class BlissdataWriter:
         on_loss: Literal["warn", "abort"] = "warn",
         fsync: Fsync = 1.0,
         identity: IdentityRule = identity_from_start,
+        archive: str | Path | None = None,
+        path_template: str = DEFAULT_PATH_TEMPLATE,
+        file_writer: Literal["builtin"] | None = "builtin",
     ) -> None:
         """Connect once, to find what no waiting would mend; a server that is away now may come later.
 
@@ -97,6 +103,14 @@ class BlissdataWriter:
             operating system, "run" does it when a run stops, a number of seconds that often as well.
         identity
             Start document → identity of the scan (blissdata's ESRFIdentityModel), in place of the default rule.
+        archive
+            Root directory of the archive, where each run becomes one NeXus/HDF5 file while it goes on; blissdata
+            clients that read trimmed rows from there must see it at the same path. It needs a journal. None: no files.
+        path_template
+            Path of a run's file below `archive`, over the members of the start document (`mapping.PathTemplate`).
+        file_writer
+            "builtin": our archiver writes the files; a child process is started for it, unless one is at work on
+            this journal directory. None: somebody else does, as blisswriter by the layout in `scan.info["h5maps"]`.
 
         Raises
         ------
@@ -104,11 +118,16 @@ class BlissdataWriter:
             The URL, the login, the modules or the database are wrong; the message says which, and the remedy.
         JournalError
             The journal's directory cannot be made or written.
+        ArchiveError
+            The archive's directory cannot be made or written.
         ValueError
-            `on_loss` or `fsync` is none of the above.
+            `on_loss`, `fsync`, `path_template` or `file_writer` is none of the above, or an archive has no journal.
         """
         if on_loss not in {"warn", "abort"}:
             raise ValueError(f'on_loss={on_loss!r}: give "warn" or "abort"')
+        self._archive = Archiving(archive, path_template, file_writer)
+        if archive is not None and journal is None:
+            raise ValueError("archive: it is written from the journal, so journal=None cannot be")
         self._place = redact(redis_url)
         self._on_loss = on_loss
         self._identity = identity
@@ -124,6 +143,7 @@ class BlissdataWriter:
         if self._journals is not None:
             self._journals.warn_if_remote()
             self._publisher.recover()
+            self._archive.start(self._journals.path)
         atexit.register(self.close, _EXIT_SECONDS)
         os.register_at_fork(after_in_child=partial(_leave_to_parent, weakref.ref(self)))
 
@@ -143,6 +163,21 @@ class BlissdataWriter:
         except Exception:
             logger.exception("a document of type %r is not published; please report this", name)
 
+    def knows(self, uid: str) -> bool:
+        """Whether a run is on its way to Redis, or a journal in the directory has its beginning."""
+        return self._publisher.knows(uid) or (self._journals is not None and self._journals.holds(uid))
+
+    def mark_incomplete(self, uid: str, reason: str) -> bool:
+        """Say of an open run that documents of it did not get here; whether it is open.
+
+        It ends as FAILURE, whatever its stop document says, and tells `reason`, in Redis, Tiled and the archive. The
+        last reason counts.
+        """
+        with self._lock:
+            if self._closed or uid not in self._routes:
+                return False
+            return self._publisher.give(self._routes[uid], INCOMPLETE, {"run_start": uid, "reason": reason})
+
     def flush(self, timeout: float | None = 10.0) -> bool:
         """Wait until Redis has acknowledged all that was given before this call; whether it did within `timeout` s.
 
@@ -155,8 +190,8 @@ class BlissdataWriter:
         """A snapshot of counters."""
         publisher = self._publisher
         return WriterStatistics(
-            publisher.queued,
-            publisher.peak,
+            publisher.tally.queued,
+            publisher.tally.peak,
             publisher.published_rows,
             publisher.lag,
             len(self._routes),
@@ -181,24 +216,25 @@ class BlissdataWriter:
 
     def _close(self, timeout: float | None, deadline: float | None) -> bool:
         atexit.unregister(self.close)
+        self._archive.stop()
         flushed = self.flush(timeout)
         ended = self._publisher.stop(_left(deadline))
         self._syncer.stop(_left(deadline))
         if not (flushed and ended):
             logger.warning(
-                "%s has not acknowledged %d documents at close%s",
+                "%s has not acknowledged all at close (%d documents wait); %s",
                 self._place,
-                self._publisher.queued,
-                f"; the next writer publishes them from {self._journals.path}" if self._journals else "; they are lost",
+                self._publisher.tally.queued,
+                f"what can be published, the next writer publishes from {self._journals.path}"
+                if self._journals
+                else "they are lost",
             )
         return flushed and ended
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _connect(self, *, require_redis: bool) -> None:
@@ -225,7 +261,7 @@ class BlissdataWriter:
         if not isinstance(doc, Mapping):
             raise DocumentError("it is no mapping")
         feed = self._open(doc) if name == "start" else self._routes.find(name, doc)
-        if feed is None or (feed.repeated and _is_repetition(feed, name, doc)):
+        if feed is None or (feed.repeated and feed.repeats(name, doc)):
             return
         if not self._publisher.give(feed, name, doc):
             self._lose(feed, name)
@@ -261,36 +297,32 @@ class BlissdataWriter:
         if not isinstance(uid, str) or not uid:
             raise DocumentError("the start has no uid; the whole run is left out")
         start_hash = hash(pack_document("start", start))
-        if uid in self._routes:
-            self._refuse_second(uid, start_hash)
+        self._routes.require_new(uid, start_hash)
         if self._publisher.knows(uid):
             self._routes.leave_out(uid)
             raise DocumentError("a run with this uid is being published already; give every run a uid of its own")
-        header = Header(uid, uuid.uuid4().hex, self._target, self._identity_of(start))
+        identity = self._identity_of(start)
+        header = Header(uid, uuid.uuid4().hex, self._target, identity, self._archive.builtin_root)
         journal = self._journals.create(header) if self._journals else None
         if journal is not None:
             self._syncer.add(journal)
-        feed = RunFeed(uid, header.publisher, header.identity, journal, start_hash=start_hash)
+        elif header.archive:
+            # without a journal, nobody will write the file
+            identity["path"] = None
+        feed = RunFeed(uid, header.publisher, identity, journal, start_hash=start_hash)
         self._routes.add(feed)
         self._publisher.open(feed)
         return feed
 
-    def _refuse_second(self, uid: str, start_hash: int) -> NoReturn:
-        feed = self._routes[uid]
-        if feed.start_hash == start_hash:
-            feed.repeated = True
-            raise DocumentError("this run is given twice, and each document taken once; subscribe the writer once only")
-        self._routes.shadow(uid)
-        raise DocumentError(
-            "a run with this uid is open already; this second one is left out. Give every run a uid of its own"
-        )
-
     def _identity_of(self, start: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return json.loads(json.dumps(dict(self._identity(start))))  # type: ignore[no-any-return]
+            identity = json.loads(json.dumps(dict(self._identity(start))))
         except Exception:
             logger.exception("run %s: the identity rule failed, the default rule takes its place", start["uid"])
-            return identity_from_start(start)
+            identity = identity_from_start(start)
+        # a lone surrogate can be kept neither in the journal nor in Redis
+        texts = {key: safe_text(value) for key, value in identity.items() if isinstance(value, str)}
+        return {**identity, **texts, "path": self._archive.path(start)}
 
     def _leave_to_parent(self) -> None:
         # another thread may have held the lock when the process was forked
@@ -300,6 +332,7 @@ class BlissdataWriter:
         # a lock lasts as long as any process holds the file
         self._publisher.forget()
         self._syncer.forget()
+        self._archive.forget()
 
 
 def _leave_to_parent(reference: weakref.ref[BlissdataWriter]) -> None:
@@ -311,9 +344,3 @@ def _leave_to_parent(reference: weakref.ref[BlissdataWriter]) -> None:
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-
-def _is_repetition(feed: RunFeed, name: str, doc: Mapping[str, Any]) -> bool:
-    this = (name, str(doc.get("uid", doc.get("datum_id"))))
-    repeated, feed.last = this == feed.last, this
-    return repeated

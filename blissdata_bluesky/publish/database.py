@@ -75,8 +75,7 @@ def require_ready(client: redis.Redis, url: str, *, write: bool = False) -> None
     RedisTargetError
         The server refuses for another reason, for example as a read-only replica.
     """
-    if client.connection_pool.connection_kwargs.get("db"):
-        raise RedisDatabaseError(f"{redact(url)} is not database 0, the only one that can be searched: leave it out")
+    refuse_other_databases(client, url)
     with named_errors(url):
         version = client.get(PROTOCOL_KEY)
         if version is None:
@@ -90,6 +89,12 @@ def require_ready(client: redis.Redis, url: str, *, write: bool = False) -> None
             )
         if write:
             _require_writing(client)
+
+
+def refuse_other_databases(client: redis.Redis, url: str) -> None:
+    """Raises RedisDatabaseError when `url` leads to another database than 0."""
+    if client.connection_pool.connection_kwargs.get("db"):
+        raise RedisDatabaseError(f"{redact(url)} is not database 0, the only one that can be searched: leave it out")
 
 
 @contextmanager

@@ -18,6 +18,10 @@ from ..packing import pack_and_copy, unpack_document
 Document: TypeAlias = tuple[str, Mapping[str, Any]]
 Batch: TypeAlias = dict["RunFeed", list[Document]]
 
+# No document of event-model, and none that readers get: it stands among a run's documents in the journal and tells
+# RunMapper, wherever it reads them, why the run is not whole (`run_start`, `reason`). The last one counts.
+INCOMPLETE = "incomplete"
+
 BATCH_BYTES = 16 * 2**20
 # larger batches are no cheaper: what they touch no longer fits the processor caches
 BATCH_DOCUMENTS = 4000
@@ -68,6 +72,12 @@ class RunFeed:
     def __post_init__(self) -> None:
         if self.journal is not None:
             self.offset = self.journal.size
+
+    def repeats(self, name: str, document: Mapping[str, Any]) -> bool:
+        """Whether it is the last document once more, of a run that is `repeated`."""
+        this = (name, str(document.get("uid", document.get("datum_id"))))
+        repeats, self.last = this == self.last, this
+        return repeats
 
 
 # run, bytes in the journal's record, the document as it is or still packed, when it was given

@@ -119,8 +119,7 @@ def _orphan(journal: RunJournal, *, raises_deleted: bool) -> tuple[RunFeed, Orph
         )
     feed = RunFeed(header.uid, header.publisher, header.identity, journal)
     feed.offset = journal.size
-    reason = f"the process that published it ({header.owner or 'unknown'}) ended before the run did"
-    return feed, Orphan(reason, journal.path.stat().st_mtime, raises_deleted)
+    return feed, Orphan(header.owner_died, journal.path.stat().st_mtime, raises_deleted)
 
 
 def _sentence(feed: RunFeed, run: RunPublisher) -> str:

@@ -91,6 +91,7 @@ def require_ours(client: redis.Redis, claim: Claim) -> None:
     if publishers != [claim.publisher]:
         raise RunAbandonedError(
             f"a scan with this uid is in Redis already and belongs to {_name(publishers)}; nothing of this one is "
-            "published. Give every run a uid of its own, or delete that scan first (DataStore(url).delete_scan("
-            f"{protocol.scan_key(claim.uid)!r}, force=True))"
+            "published. If it is the same run, taken by a second writer or by `listen`, end one of them: nothing is lost. "
+            "If it is another run, give every run a uid of its own, or delete that scan first if it is the wrong one "
+            f"(DataStore(url).delete_scan({protocol.scan_key(claim.uid)!r}, force=True))"
         )

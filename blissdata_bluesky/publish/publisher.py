@@ -6,8 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +21,10 @@ from .left_behind import LeftBehind
 from .left_over import LeftOverDocuments
 from .orphans import Orphans
 from .outage import Outage
-from .presence import RunAbandonedError, RunLostError
+from .presence import RunLostError
 from .run import RunPublisher
+from .run_publishers import RunPublishers
+from .tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -54,44 +55,32 @@ class PublisherOptions:
 class Publisher:
     """Publishes what it is given. Its thread is a daemon, starts with the first document and ends with `stop`."""
 
-    def __init__(
-        self,
-        url: str,
-        options: PublisherOptions,
-        journals: JournalDirectory | None,
-    ) -> None:
+    def __init__(self, url: str, options: PublisherOptions, journals: JournalDirectory | None) -> None:
         """`journals`: where those of its runs lie. They are set aside there, and faults noted, by the thread.
 
         Raises RedisURLError.
         """
         self.intake = Intake(options.memory_limit)
+        self.tally = Tally()
         self._url = url
         self._client = open_client(url, NoticingPool)
         self._options = options
         self._journals = journals
-        self._runs: dict[RunFeed, RunPublisher] = {}
+        self._runs = RunPublishers(options.prepare_after, journals, self.tally)
         self._orphans = Orphans(options.look_seconds)
         self._thread: threading.Thread | None = None
         self._ready = False
         self._stopping = threading.Event()
         self._progress = threading.Condition()
-        self._outage = Outage(redact(url), str(journals.path) if journals else "memory")
-        self._rows_of_closed_runs = 0
+        self._outage = Outage(redact(url), journals, self.tally)
         self._left_over = LeftOverDocuments()
         self._checked = 0.0
         self._feeds: dict[str, RunFeed] = {}
-        self._given = self._done = self._given_up = self._reported = 0
-        self.peak = 0
 
     @property
     def published_rows(self) -> int:
         """Rows that Redis has acknowledged, over all runs and streams."""
-        return self._rows_of_closed_runs + sum(run.rows for run in list(self._runs.values()))
-
-    @property
-    def queued(self) -> int:
-        """Documents that were given and are not acknowledged."""
-        return self._given - self._done
+        return self._runs.rows
 
     @property
     def lag(self) -> float:
@@ -115,8 +104,7 @@ class Publisher:
 
     def expect_outage(self, error: Exception) -> None:
         """The log says already that the server does not answer."""
-        self._outage.expect()
-        self._note(str(error))
+        self._outage.expect(error)
 
     def recover(self) -> None:
         """Publish, in the thread, the runs that processes which are gone left in the directory for this Redis."""
@@ -155,11 +143,9 @@ class Publisher:
     def give(self, feed: RunFeed, name: str, document: Mapping[str, Any]) -> bool:
         """Hand over one document of an open run; see `Intake.give`. Calls must not overlap."""
         if not self.intake.give(feed, name, document):
-            self._given_up += 1
+            self.tally.refuse()
             return False
-        self._given += 1
-        queued = self._given - self._done
-        self.peak = max(self.peak, queued)
+        self.tally.add()
         return True
 
     def flush(self, timeout: float | None) -> bool:
@@ -174,8 +160,8 @@ class Publisher:
 
         with self._progress:
             self._progress.wait_for(lambda: reached() or self._stopping.is_set(), timeout)
-        given_up, self._reported = self._given_up - self._reported, self._given_up
-        return reached() and not given_up
+        lost = self.tally.has_new_losses()
+        return reached() and not lost
 
     def stop(self, timeout: float | None) -> bool:
         """End the thread after the step it is at; whether it did so within `timeout` seconds."""
@@ -215,9 +201,7 @@ class Publisher:
         """Let go of the connection and of the journals of unfinished runs, and of those who wait for progress."""
         self._stopping.set()
         self._client.close()
-        for feed, run in list(self._runs.items()):
-            if run.abandoned:
-                self._set_aside(feed, run)
+        self._runs.set_abandoned_aside()
         for feed in list(self._feeds.values()):
             if feed.journal is not None:
                 feed.journal.close()
@@ -226,9 +210,9 @@ class Publisher:
 
     def _pause(self) -> float:
         """Seconds that `take` may wait for a document: there may be other things to do."""
-        if any(run.replaying for run in self._runs.values()) or self._orphans.waiting:
+        if self._runs.replaying or self._orphans.waiting:
             return 0.0
-        if any(run.waits_to_prepare for run in self._runs.values()):
+        if self._runs.waits_to_prepare:
             return _TICK
         pauses = [_CHECK_SECONDS] if self._runs else []
         return min([*pauses, self._options.look_seconds or 3600.0])
@@ -237,19 +221,12 @@ class Publisher:
         if found := self._orphans.next(self.knows):
             feed, orphan = found
             self._feeds[feed.uid] = feed
-            self._runs[feed] = RunPublisher(feed, self._options.prepare_after, orphan)
+            self._runs.adopt(feed, orphan)
 
     def _publish(self, batch: Batch) -> None:
-        for feed, documents in batch.items():
-            run = self._runs.get(feed)
-            if run is None:
-                run = self._runs[feed] = RunPublisher(feed, self._options.prepare_after)
-            with self._abandoning(run):
-                run.take(documents)
-            if feed.broken:
-                self._abandon(run, feed.broken)
-        for run in self._runs.values():
-            with self._abandoning(run):
+        self._runs.take(batch)
+        for run in self._runs:
+            with self._runs.abandoning(run):
                 run.prepare_if_due(time.monotonic())
             self._send_all(run)
         if not batch:
@@ -261,13 +238,9 @@ class Publisher:
         if time.monotonic() - self._checked < _CHECK_SECONDS:
             return
         self._checked = time.monotonic()
-        for run in self._runs.values():
+        for run in self._runs:
             try:
-                if not self._ready:
-                    self.require_ready()
-                with self._abandoning(run, OUTAGES):
-                    run.check(self._client)
-                self._outage.answered(self._given)
+                self._with_redis(run, run.check)
             except RunLostError as error:
                 self._begin_outage(error, run)
             except OUTAGES as error:
@@ -279,11 +252,7 @@ class Publisher:
         pause = _SHORTEST_PAUSE
         while run.pending and not self._stopping.is_set():
             try:
-                if not self._ready:
-                    self.require_ready()
-                with self._abandoning(run, OUTAGES):
-                    run.send(self._client)
-                self._outage.answered(self._given)
+                self._with_redis(run, run.send)
                 if run.replaying:
                     return
             except OUTAGES as error:
@@ -293,75 +262,45 @@ class Publisher:
                 self._stopping.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
+    def _with_redis(self, run: RunPublisher, action: Callable[[redis.Redis], None]) -> None:
+        """Do something for a run with the server. Raises one of `OUTAGES` when that cannot be done now."""
+        if not self._ready:
+            self.require_ready()
+        with self._runs.abandoning(run, OUTAGES):
+            action(self._client)
+        self._outage.answered()
+
     def _begin_outage(self, error: Exception, run: RunPublisher) -> None:
         self._ready = False
         self._client.connection_pool.disconnect()
         if isinstance(error, RunLostError):
             self._outage.publish_again(run.uid)
-        if self._outage.begin(error, self._done):
-            self._note(f"interrupted: {error}")
+        self._outage.begin(error)
 
     def _acknowledge(self) -> None:
         """Count what is done, forget the runs that are closed, and tell those who wait for progress."""
         closed = False
         with self._progress:
-            for feed, run in list(self._runs.items()):
-                if run.pending:  # stopped in mid-outage, or published again part by part
-                    continue
-                done = run.acknowledge()
-                done = feed.given - feed.done if feed.broken else done
-                feed.done += done
-                self._done += done
-                self._given_up += done if run.abandoned else 0
-                if run.closed or feed.broken or (run.abandoned and run.orphaned):
-                    closed = True
-                    self._forget(feed, run)
+            for feed, run in self._runs.acknowledge():
+                closed = True
+                self._forget(feed, run)
             self.intake.oldest = None
             self._progress.notify_all()
-        if self._outage.caught_up(self._done):
+        if self._outage.caught_up:
             # runs that rest may have been lost as well
             self._checked = -math.inf
             self._check()
-            self._outage.progress(self._done, replaying=any(run.replaying for run in self._runs.values()))
+            if not self._runs.replaying:
+                self._outage.end()
         if closed:
             self._left_over.remove(self._client)
 
     def _forget(self, feed: RunFeed, run: RunPublisher) -> None:
-        self._rows_of_closed_runs += run.rows
-        del self._runs[feed], self._feeds[feed.uid]
-        self._set_aside(feed, run)
+        del self._feeds[feed.uid]
+        self._runs.set_aside(feed, run)
         if not run.abandoned:
             self._left_over.add(feed.uid)
         self._orphans.forget(feed, run)
-
-    def _note(self, message: str) -> None:
-        if self._journals is not None:
-            self._journals.note(message)
-
-    def _set_aside(self, feed: RunFeed, run: RunPublisher) -> None:
-        try:
-            if self._journals is not None and feed.journal is not None:
-                (self._journals.abandon if run.abandoned else self._journals.finish)(feed.journal)
-        except Exception:
-            logger.exception("run %s: its journal could not be set aside; report this", feed.uid)
-
-    def _abandon(self, run: RunPublisher, reason: str) -> None:
-        if not run.abandoned:
-            run.abandon(reason)
-            self._note(f"run {run.uid} is not published any further: {reason}")
-
-    @contextmanager
-    def _abandoning(self, run: RunPublisher, passed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """What is wrong with one run ends the publishing of that run only; `passed` errors are not about the run."""
-        try:
-            yield
-        except passed:
-            raise
-        except RunAbandonedError as error:
-            self._abandon(run, str(error))
-        except Exception:
-            logger.exception("publishing failed unexpectedly; please report this")
-            self._abandon(run, "an unexpected error, see the log")
 
 
 def _is_race(error: Exception) -> bool:

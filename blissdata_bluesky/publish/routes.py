@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import DocumentError
+from ..mapping.bulk import first_of_bulk
 from .feed import RunFeed
 
-# document type → the members that name an earlier document, and whether the document can be named itself
-_REFERENCES: dict[str, tuple[str, ...]] = {
+PARENTS: Mapping[str, tuple[str, ...]] = {
     "descriptor": ("run_start",),
     "event": ("descriptor",),
     "event_page": ("descriptor",),
@@ -21,7 +21,11 @@ _REFERENCES: dict[str, tuple[str, ...]] = {
     "stream_resource": ("run_start",),
     "stream_datum": ("stream_resource", "descriptor"),
 }
-_NAMED = frozenset({"descriptor", "resource", "stream_resource"})
+"""Document type → the members that name an earlier document."""
+NAMED = frozenset({"descriptor", "resource", "stream_resource"})
+"""Types of documents that others refer to by their `uid`."""
+# event-model does not require their run_start
+_OF_THE_ONLY_RUN = frozenset({"resource", "stream_resource"})
 _MOST_LEFT_OUT = 10_000
 
 
@@ -54,13 +58,22 @@ class Routes:
     def __getitem__(self, uid: str) -> RunFeed:
         return self._feeds[uid]
 
-    def shadow(self, uid: str) -> None:
-        """A second run with the uid of an open one has started, and is left out.
+    def require_new(self, uid: str, start_hash: int) -> None:
+        """Raise DocumentError for a start with the uid of an open run: the same start again, or a second run.
 
-        Until a stop comes, new descriptors are taken for its own: it has started last. Documents of the first run go
-        on by the descriptors that are known.
+        That one is left out. Until a stop comes, new descriptors are taken for its own: it has started last. Documents
+        of the first run go on by the descriptors that are known.
         """
+        feed = self._feeds.get(uid)
+        if feed is None:
+            return
+        if feed.start_hash == start_hash:
+            feed.repeated = True
+            raise DocumentError("this run is given twice, and each document taken once; subscribe the writer once only")
         self._shadows[uid] += 1
+        raise DocumentError(
+            "a run with this uid is open already; this second one is left out. Give every run a uid of its own"
+        )
 
     def leave_out(self, uid: str) -> None:
         """The log tells of this one; what refers to it is left out without a further word."""
@@ -74,23 +87,29 @@ class Routes:
         Raises DocumentError, naming what it refers to, for the first document that has no run.
         """
         if name == "bulk_events":
-            name, document = _first_of_bulk(document)
-        for member in _REFERENCES.get(name, ()):
-            uid = document.get(member)
-            feed = self._feeds.get(uid) if isinstance(uid, str) else None
+            name, document = "event", first_of_bulk(document)
+        for member in PARENTS.get(name, ()):
+            feed = self._parent(name, document, member)
             if feed is not None and self._is_of_shadow(feed, name, document):
                 return None
             if feed is not None:
-                if name in _NAMED:
+                if name in NAMED:
                     self._name(feed, document)
                 return feed
         self._leave_out_document(name, document)
         return None
 
+    def _parent(self, name: str, document: Mapping[str, Any], member: str) -> RunFeed | None:
+        uid = document.get(member)
+        if isinstance(uid, str):
+            return self._feeds.get(uid)
+        is_only = uid is None and name in _OF_THE_ONLY_RUN and len(self._named) == 1
+        return next(iter(self._named)) if is_only else None
+
     def _leave_out_document(self, name: str, document: Mapping[str, Any]) -> None:
-        referred = [str(document.get(member)) for member in _REFERENCES.get(name, ())] or [str(name)]
+        referred = [str(document.get(member)) for member in PARENTS.get(name, ())] or [str(name)]
         told = not self._left_out.isdisjoint(referred)
-        for uid in (*referred, str(document.get("uid"))) if name in _NAMED else referred:
+        for uid in (*referred, str(document.get("uid"))) if name in NAMED else referred:
             self.leave_out(uid)
         if not told:
             raise DocumentError(_unknown(name, document))
@@ -101,7 +120,7 @@ class Routes:
         if name == "stop":
             self._shadows[feed.uid] -= 1
             return True
-        if name in _NAMED and document.get("uid") not in self._feeds:
+        if name in NAMED and document.get("uid") not in self._feeds:
             self.leave_out(str(document.get("uid")))
             return True
         return False
@@ -113,16 +132,10 @@ class Routes:
             self._named[feed].append(uid)
 
 
-def _first_of_bulk(document: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    events: Iterator[Any] = (event for group in document.values() if isinstance(group, list | tuple) for event in group)
-    first: Any = next(events, {})
-    return "event", first if isinstance(first, Mapping) else {}
-
-
 def _unknown(name: str, document: Mapping[str, Any]) -> str:
-    if name not in _REFERENCES:
+    if name not in PARENTS:
         return f"documents of type {name!r} are not known to this version"
-    referred = ", ".join(f"{member}={document.get(member)!r}" for member in _REFERENCES[name])
+    referred = ", ".join(f"{member}={document.get(member)!r}" for member in PARENTS[name])
     return (
         f"no open run of this writer knows {referred}: it has stopped, or the writer was subscribed after its start. "
         "Further documents of it are not reported"

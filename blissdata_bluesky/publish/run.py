@@ -98,6 +98,15 @@ class RunPublisher:
         return self._mapper.incomplete if self._mapper is not None else ""
 
     @property
+    def _inline(self) -> bool:
+        """Whether the file's writer follows the streams in Redis, and not the journal."""
+        return self._feed.journal is not None and not self._feed.journal.header.archive
+
+    @property
+    def _ordered(self) -> bool:
+        return self._feed.journal is None or self._feed.journal.header.ordered
+
+    @property
     def waits_to_prepare(self) -> bool:
         """Whether `prepare_if_due` has to be called from time to time."""
         return self._prepare_at is not None and not self.abandoned
@@ -177,8 +186,8 @@ class RunPublisher:
             (name, start), *documents = documents
             if name != "start":
                 raise RunAbandonedError("its start document is lost")
-            self._mapper = RunMapper(start, self._feed.identity)
-            self._mapper.quiet = self._replay is not None
+            self._mapper = RunMapper(start, self._feed.identity, inline=self._inline, ordered=self._ordered)
+            self._mapper.complaints.quiet = self._replay is not None
             self._add(self._mapper.create())
         if self._feed.reported:
             self._mapper.incomplete = "documents are lost: neither journal nor memory had room for them"
@@ -194,7 +203,7 @@ class RunPublisher:
         if replay.offset >= self._feed.offset:
             self._replay = None
             if self._mapper is not None:
-                self._mapper.quiet = False
+                self._mapper.complaints.quiet = False
             if self._orphan is not None:
                 self._end_orphan(self._orphan)
 

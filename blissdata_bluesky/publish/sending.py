@@ -24,6 +24,7 @@ from .presence import (
     require_ours,
     require_scan,
 )
+from .room import Room
 from .steps import DocumentStep, RowsStep, SaveStep, Step
 from .taken import Taken
 
@@ -52,6 +53,7 @@ class RunSender:
         self._state_key = protocol.stream_key(protocol.state_pk(claim.uid))
         self._documents_key = protocol.documents_key(claim.uid)
         self._steps: deque[Step] = deque()
+        self._room = Room()
         self._doubtful = False
         self._refused = False
         self._state: ScanState | None = None
@@ -113,7 +115,7 @@ class RunSender:
 
     def _append(self, client: redis.Redis) -> bool:
         """False when Redis has refused rows, as it does when it has them."""
-        steps = self._next_appends()
+        steps = self._next_appends(min(_PIPELINE_BYTES, self._room.left(client)))
         commands = [("PTTL", self._scan_key), *(("XADD", *self._xadd(step)) for step in steps)]
         remaining, *replies = execute_at_once(client, commands)
         require_scan(client, self._claim, remaining, {step.key for step in steps if isinstance(step, RowsStep)})
@@ -127,14 +129,15 @@ class RunSender:
                 self._documents = step.entry.index + 1
         return True
 
-    def _next_appends(self) -> list[RowsStep | DocumentStep]:
+    def _next_appends(self, most_bytes: int) -> list[RowsStep | DocumentStep]:
         steps: list[RowsStep | DocumentStep] = []
         size = 0
         for step in self._steps:
-            if isinstance(step, SaveStep) or size > _PIPELINE_BYTES or len(steps) >= _PIPELINE_COMMANDS:
+            if isinstance(step, SaveStep) or size > most_bytes or len(steps) >= _PIPELINE_COMMANDS:
                 break
             steps.append(step)
             size += step.size
+        self._room.take(size)
         return steps
 
     def _xadd(self, step: RowsStep | DocumentStep) -> list[Any]:

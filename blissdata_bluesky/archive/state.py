@@ -1,0 +1,47 @@
+"""How far a run is archived: kept beside its journal, and changed at once or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ArchiveError
+from ..journal import ARCHIVE_SUFFIX
+from .columns import Written
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveState:
+    """What is in the file for good, whatever happens to the process that writes it."""
+
+    offset: int = 0
+    """Up to which byte the journal is in the file."""
+    progress: dict[str, Written] = field(default_factory=dict)
+    begun: bool = False
+    """Whether a file at the path, be it unreadable, is one that we have made."""
+
+
+def state_path(journal: Path) -> Path:
+    """Where the state of a journal's run is kept."""
+    return journal.with_suffix(ARCHIVE_SUFFIX)
+
+
+def load_state(path: Path) -> ArchiveState:
+    """The state that was saved last; of a file that is empty or damaged, that of a run which nobody has begun."""
+    try:
+        saved = json.loads(path.read_bytes())
+        progress = {name: Written(*map(int, written)) for name, written in saved["progress"].items()}
+        return ArchiveState(int(saved["offset"]), progress, begun=bool(saved["begun"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return ArchiveState()
+
+
+def save_state(path: Path, state: ArchiveState) -> None:
+    """Keep the state. Raises ArchiveError."""
+    new = path.with_name(f"{path.name}-new")
+    try:
+        new.write_text(json.dumps({"offset": state.offset, "begun": state.begun, "progress": state.progress}))
+        new.replace(path)
+    except OSError as error:
+        raise ArchiveError(f"{path} cannot be written: {error.strerror}; free space in {path.parent}") from error
