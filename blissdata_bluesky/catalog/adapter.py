@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastapi import HTTPException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tiled.catalog import orm
 from tiled.catalog.adapter import CatalogContainerAdapter
 from tiled.queries import QueryValueError
@@ -124,8 +124,14 @@ class RunsContainer(CatalogContainerAdapter):
     def _refusals(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, OverflowError, ValueError) as error:
+        except (SQLAlchemyError, OSError, OverflowError, ValueError) as error:
             reason = str(getattr(error, "orig", None) or error)[:_REASON_LENGTH]
-            if self.conditions or self.access_filters or self.sorting != [("", 1)] or isinstance(error, OverflowError):
+            asked = self.conditions or self.access_filters or self.sorting != [("", 1)]
+            if isinstance(error, OverflowError) or (asked and not _is_away(error)):
                 raise HTTPException(400, f"This search cannot be answered: {reason}") from error
             raise HTTPException(503, "The catalog's database does not answer now: try again later.") from error
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it is the connection that failed, and not a statement."""
+    return isinstance(error, OSError) or (isinstance(error, DBAPIError) and error.connection_invalidated)

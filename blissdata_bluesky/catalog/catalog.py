@@ -2,63 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import delete, insert, or_, select, text, update
+from sqlalchemy import bindparam, delete, exists, insert, literal_column, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tiled.catalog import orm
 from tiled.catalog.adapter import RootNode
 from tiled.queries import KeyPresent
-from tiled.server.schemas import Management
-from tiled.structures.core import StructureFamily
 
 from .adapter import RunsContainer
-from .clean import clean_mapping
-from .database import Database
+from .database import ANALYZE, Database, changing
 from .queries import has_key
 from .recent import RecentNodes
+from .registration import ARCHIVED_MIMETYPE, MIMETYPE, ROOT_ID, Registration, node_row, source_row, source_values
 
-MIMETYPE = "application/x-blissdata-bluesky-run"
 _CATALOG_SPECS = [{"name": "CatalogOfBlueskyRuns", "version": "3.0"}]
-_RUN_SPECS = [{"name": "BlueskyRun", "version": "3.0"}]
-_ROOT_ID = 0
 # a database that never saw ANALYZE answers full-text searches by reading everything
-_ANALYZE_EVERY = 1000
-_BATCH = 500
+_ANALYZE_FIRST = 1000
+BATCH = 500
 
-
-class Registration(NamedTuple):
-    """A run as it is to be registered."""
-
-    uid: str
-    start: Mapping[str, Any]
-    stop: Mapping[str, Any] | None = None
-    incomplete: str = ""
-    """Why nothing more will come, although the run is not whole."""
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What the node of the run tells: `start`, `stop` once there is one, and `incomplete` where it applies."""
-        metadata: dict[str, Any] = {"start": clean_mapping(self.start)}
-        if self.stop is not None:
-            metadata["stop"] = clean_mapping(self.stop)
-        return metadata | ({"incomplete": self.incomplete} if self.incomplete else {})
+_NODES: Any = orm.Node.__table__
+_SOURCES: Any = orm.DataSource.__table__
+# a literal: a bound value is not served by the index, which holds live runs only
+_IS_LIVE = orm.DataSource.mimetype == literal_column(f"'{MIMETYPE}'")
 
 
 class Catalog:
     """The list of runs in a SQLite file or in PostgreSQL, and the tree that Tiled serves of it.
 
     `uri`: a path, `sqlite:///…` or `postgresql://…`; None: a temporary file, removed by `shutdown`. `run_adapter` has
-    `from_catalog(data_source, node)`, which makes the adapter of what is inside a run and is called in a thread.
+    `from_catalog(data_source, node, /, **parameters)`, which makes the adapter of what is inside a run and is called
+    in a thread; the parameters are those of the data source: `file` for archived runs. Live runs are the others.
     Every method may be called from any number of processes on the same database at the same time.
     """
 
     def __init__(self, uri: str | Path | None, run_adapter: Any) -> None:
         self._database = Database(uri)
-        self._unanalyzed = 0
-        context = self._database.context({MIMETYPE: run_adapter})
+        self._added = 0
+        self._next_analysis = _ANALYZE_FIRST
+        context = self._database.context({MIMETYPE: run_adapter, ARCHIVED_MIMETYPE: run_adapter})
         self._engine = context.engine
         self._recent = context.recent_nodes = RecentNodes()
         self.tree = RunsContainer(context, RootNode({}, _CATALOG_SPECS, None))
@@ -80,71 +64,99 @@ class Catalog:
         await self.register_many([Registration(uid, start, stop)])
 
     async def register_many(self, runs: Iterable[Registration]) -> None:
-        """Register runs in this order, skipping those that are registered already."""
-        rows = [_row(run) for run in runs]
-        for first in range(0, len(rows), _BATCH):
-            async with self._engine.begin() as connection:
-                added = await self._insert(connection, rows[first : first + _BATCH])
-            self._unanalyzed += added
-        if self._unanalyzed >= _ANALYZE_EVERY:
-            self._unanalyzed = 0
-            async with self._engine.begin() as connection:
-                await connection.execute(text("ANALYZE"))
+        """Register runs in this order.
+
+        One that is registered already is skipped, unless it has a file: then its node becomes that of an archived
+        run, for ever, and tells what the file tells.
+        """
+        runs = list(runs)
+        for first in range(0, len(runs), BATCH):
+            some = runs[first : first + BATCH]
+            async with changing(self._engine) as connection:
+                added = await _insert(connection, self.tree.insert(orm.Node), some)
+                known = [run for run in some if run.file and added.get(run.uid) is not run]
+                await _archive(connection, known)
+            for run in known:
+                self._recent.drop(run.uid)
+            self._added += len(added)
+        if self._added >= self._next_analysis:
+            self._next_analysis = 2 * self._added
+            async with changing(self._engine) as connection:
+                await connection.execute(text(ANALYZE[self._engine.dialect.name]))
 
     async def update(self, run: Registration) -> bool:
-        """Add how a run has ended. False: no such run."""
-        here = (orm.Node.parent == _ROOT_ID) & (orm.Node.key == run.uid)
-        async with self._engine.begin() as connection:
-            known = (await connection.execute(select(orm.Node.metadata_).where(here))).scalar()
-            if known is None:
+        """Add how a run has ended, unless its file has told so. False: no such run."""
+        statement = _known([run.uid])
+        async with changing(self._engine) as connection:
+            node = (await connection.execute(statement)).first()
+            if node is None:
                 return False
-            await connection.execute(update(orm.Node).where(here).values(metadata_={**known, **run.metadata}))
+            if node.mimetype == MIMETYPE or not node.metadata.keys() & {"stop", "incomplete"}:
+                told = {**node.metadata, **run.metadata}
+                await connection.execute(update(_NODES).where(_NODES.c.id == node.id).values(metadata=told))
         self._recent.drop(run.uid)
         return True
 
     async def remove(self, uids: Iterable[str]) -> None:
-        """Take runs off the list; unknown uids are no error."""
+        """Take live runs off the list; archived ones stay on it, and unknown uids are no error."""
         uids = list(uids)
-        async with self._engine.begin() as connection:
-            for first in range(0, len(uids), _BATCH):
-                some = orm.Node.key.in_(uids[first : first + _BATCH])
-                await connection.execute(delete(orm.Node).where(orm.Node.parent == _ROOT_ID, some))
+        live = exists().where(orm.DataSource.node_id == orm.Node.id, _IS_LIVE)
+        async with changing(self._engine) as connection:
+            for first in range(0, len(uids), BATCH):
+                some = orm.Node.key.in_(uids[first : first + BATCH])
+                await connection.execute(delete(orm.Node).where(orm.Node.parent == ROOT_ID, some, live))
         for uid in uids:
             self._recent.drop(uid)
 
     async def uids(self) -> dict[str, bool]:
-        """The uids of all registered runs, in this order, each with whether it is known how the run ended."""
+        """The uids of the live runs, in this order, each with whether it is known how the run ended."""
         dialect = self._engine.dialect.name
         ended = or_(has_key(dialect, KeyPresent("stop")), has_key(dialect, KeyPresent("incomplete")))
-        ours = select(orm.Node.key, ended).join(orm.DataSource, orm.DataSource.node_id == orm.Node.id)
-        statement = ours.where(orm.Node.parent == _ROOT_ID, orm.DataSource.mimetype == MIMETYPE).order_by(orm.Node.id)
+        # as a join, it would look at every run
+        live = orm.Node.id.in_(select(orm.DataSource.node_id).where(_IS_LIVE))
+        statement = select(orm.Node.key, ended).where(live).order_by(orm.Node.id)
         async with self._engine.connect() as connection:
             return {key: bool(known) for key, known in await connection.execute(statement)}
 
-    async def _insert(self, connection: AsyncConnection, rows: list[dict[str, Any]]) -> int:
-        statement = self.tree.insert(orm.Node).on_conflict_do_nothing(index_elements=["key", "parent"])
-        new = (await connection.execute(statement.values(rows).returning(orm.Node.id))).scalars().all()
-        if new:
-            await connection.execute(insert(orm.DataSource), [_data_source(node_id) for node_id in new])
-        return len(new)
+
+async def _insert(connection: AsyncConnection, statement: Any, runs: Sequence[Registration]) -> dict[str, Registration]:
+    """Add the runs whose uids are new, and return them by uid."""
+    new = statement.on_conflict_do_nothing(index_elements=["key", "parent"]).returning(orm.Node.id, orm.Node.key)
+    # the first one of a uid is the one that is inserted
+    by_uid = {run.uid: run for run in reversed(runs)}
+    ids = {key: node_id for node_id, key in await connection.execute(new.values([node_row(run) for run in runs]))}
+    if ids:
+        sources = [source_row(node_id, by_uid[uid]) for uid, node_id in ids.items()]
+        await connection.execute(insert(orm.DataSource), sources)
+    return {uid: by_uid[uid] for uid in ids}
 
 
-def _row(run: Registration) -> dict[str, Any]:
-    return {
-        "key": run.uid,
-        "parent": _ROOT_ID,
-        "metadata_": run.metadata,
-        "structure_family": StructureFamily.container,
-        "specs": _RUN_SPECS,
-    }
+async def _archive(connection: AsyncConnection, runs: Sequence[Registration]) -> None:
+    """Give files to runs that are registered; what does not change is not written."""
+    if not runs:
+        return
+    nodes = {node.key: node for node in await connection.execute(_known([run.uid for run in runs]))}
+    told: dict[int, dict[str, Any]] = {}
+    sources: dict[int, dict[str, Any]] = {}
+    for run in runs:
+        if (node := nodes.get(run.uid)) is None:
+            continue
+        before = told.get(node.id, node.metadata)
+        after = {key: value for key, value in before.items() if key != "incomplete"} | run.metadata
+        if after != before:
+            told[node.id] = after
+        values = source_values(run.file)
+        if values != {"mimetype": node.mimetype, "parameters": node.parameters}:
+            sources[node.id] = values
+    if told:
+        statement = update(_NODES).where(_NODES.c.id == bindparam("node")).values(metadata=bindparam("told"))
+        await connection.execute(statement, [{"node": node, "told": metadata} for node, metadata in told.items()])
+    if sources:
+        statement = update(_SOURCES).where(_SOURCES.c.node_id == bindparam("node"))
+        await connection.execute(statement, [{"node": node, **values} for node, values in sources.items()])
 
 
-def _data_source(node_id: int) -> dict[str, Any]:
-    return {
-        "node_id": node_id,
-        "structure_family": StructureFamily.container,
-        "mimetype": MIMETYPE,
-        "parameters": {},
-        "properties": {},
-        "management": Management.external,
-    }
+def _known(uids: Sequence[str]) -> Any:
+    columns = (_NODES.c.id, _NODES.c.key, _NODES.c.metadata, _SOURCES.c.mimetype, _SOURCES.c.parameters)
+    joined = select(*columns).join(_SOURCES, _SOURCES.c.node_id == _NODES.c.id)
+    return joined.where(_NODES.c.parent == ROOT_ID, _NODES.c.key.in_(uids))

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..foreign import in_64_bits, integer_text
+
 Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 # databases and the JSON writer refuse to recurse for ever
@@ -29,7 +31,7 @@ def clean(value: Any, depth: int = 0) -> Json:
         case str():
             return _text(value)
         case int():
-            return int(value) if -(2**63) <= value < 2**63 else str(value)
+            return int(value) if in_64_bits(value) else integer_text(value)
         case float():
             return float(value) if math.isfinite(value) else None
         case _ if depth >= _DEEPEST:

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from sqlalchemy import Text, exists, false, func, or_, select, true, type_coerce
+from sqlalchemy import Text, and_, exists, false, func, or_, select, true, type_coerce
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import JSONB, REGCONFIG
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.elements import ColumnElement
 from tiled import queries
 from tiled.catalog import adapter as stock
@@ -17,7 +18,8 @@ from tiled.catalog import orm
 from tiled.queries import QueryValueError
 from tiled.query_registration import QueryTranslationRegistry
 
-from .paths import UID, split, sqlite_path, text_of, value_of
+from ..foreign import in_64_bits
+from .paths import INDEXED, UID, split, sqlite_path, text_of, value_of
 
 Condition: TypeAlias = ColumnElement[bool]
 
@@ -28,6 +30,8 @@ _OPERATORS = {
     queries.Operator.ge: operator.ge,
 }
 _WILDCARDS = re.compile(r"[%_\\]")
+# texts that have words, and stand in JSON as they are
+_UNCHANGED = re.compile(r"(?=.*[A-Za-z0-9])[ !#-\[\]-~]+")
 _LAST_CHARACTER = "\U0010ffff"
 
 
@@ -36,7 +40,28 @@ def equals(dialect: str, query: queries.Eq) -> Condition:
     if query.key == UID and isinstance(value, str):
         found: Condition = orm.Node.key == value
         return found
-    return _compare(dialect, query.key, operator.eq, value)
+    condition = _compare(dialect, query.key, operator.eq, value)
+    if query.key in INDEXED or not isinstance(value, str):
+        return condition
+    return and_(_may_hold(dialect, query.key, value), condition)
+
+
+def _may_hold(dialect: str, key: str, value: str) -> Condition:
+    """What an index knows of all texts: true wherever the key has this value, and hardly elsewhere."""
+    if dialect == "postgresql":
+        wanted: Any = value
+        for segment in reversed(split(key)):
+            if segment.lstrip("-").isdigit():
+                # it may be a place in a list
+                return true()
+            wanted = {segment: wanted}
+        held: Condition = orm.Node.metadata_.op("@>")(type_coerce(wanted, JSONB))
+        return held
+    if not _UNCHANGED.fullmatch(value):
+        return true()
+    words = orm.metadata_fts5.c
+    found: Condition = orm.Node.id.in_(select(words.rowid).where(words.metadata.match(f'"{value}"')))
+    return found
 
 
 def differs(dialect: str, query: queries.NotEq) -> Condition:
@@ -94,8 +119,13 @@ def has_words(dialect: str, query: queries.FullText) -> Condition:
     if not words:
         raise QueryValueError("a full-text search needs at least one word")
     if dialect == "postgresql":
-        vector = func.jsonb_to_tsvector(sql_cast("simple", REGCONFIG), orm.Node.metadata_, sql_cast(["string"], JSONB))
-        return vector.op("@@")(func.plainto_tsquery(sql_cast("simple", REGCONFIG), " ".join(words)))
+        node = aliased(orm.Node)
+        vector = func.jsonb_to_tsvector(sql_cast("simple", REGCONFIG), node.metadata_, sql_cast(["string"], JSONB))
+        wanted = func.plainto_tsquery(sql_cast("simple", REGCONFIG), " ".join(words))
+        # the offset keeps PostgreSQL from going through all runs in their order until a page is full of those with
+        # the words, which it takes for cheap: it does not know what making a vector costs
+        matching: Condition = orm.Node.id.in_(select(node.id).where(vector.op("@@")(wanted)).offset(0))
+        return matching
     quoted = " ".join('"' + word.replace('"', '""') + '"' for word in words)
     found: Condition = orm.metadata_fts5.c.metadata.match(quoted)
     return found
@@ -116,7 +146,7 @@ def scalar(value: Any) -> Any:
             return _text(value)
         case bool() | float():
             return value
-        case int() if -(2**63) <= value < 2**63:
+        case int() if in_64_bits(value):
             return value
     raise QueryValueError(f"{str(value)[:60]} cannot be searched for: give a string, a number of 64 bits, or a boolean")
 

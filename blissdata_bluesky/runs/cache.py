@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..protocol import Rows
-from .fetch import Piece
 from .growing import GrowingArray, GrowingList
+from .store import Piece
 
 ColumnKey: TypeAlias = tuple[Hashable, str]
+
+CACHE_BYTES = 256 * 2**20
 
 # One column may take this part of the budget.
 _LARGEST_SHARE = 4

@@ -5,15 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from operator import itemgetter
 
 import numpy as np
 
 from ..errors import RowsTrimmedError, RunUnavailableError
 from ..protocol import Entry, RawAnswer, Rows, decode, parse_entry, raw_entries
-from .layout import StoredColumn
 from .link import Command, RedisLink
+from .store import Piece, Span
 
 # Small portions are faster than large ones: their objects stay in the processor's cache.
 ENTRIES_AT_ONCE = 10_000
@@ -27,31 +26,8 @@ _UNKNOWN_ROW_BYTES = 64 * 1024
 _LIST_ROW_BYTES = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Rows `start` to `stop` of a column."""
-
-    column: StoredColumn
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive rows, the first of which is row `start`. Whole entries: it may hold more than was asked for."""
-
-    start: int
-    rows: Rows
-    nbytes: int
-
-    @property
-    def stop(self) -> int:
-        """One more than the last row."""
-        return self.start + len(self.rows)
-
-
 def fetch(link: RedisLink, spans: Sequence[Span], about: str) -> list[Piece]:
-    """One piece per span, each with all of the span's rows.
+    """One piece of whole entries per span, each with all of the span's rows.
 
     Raises RowsTrimmedError when the first of them are no longer in Redis, RunUnavailableError when Redis does not
     answer or lacks the last of them; the messages begin with `about`.

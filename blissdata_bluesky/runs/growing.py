@@ -32,10 +32,12 @@ class GrowingArray:
         return view
 
     def append(self, rows: Rows) -> None:
-        """Add rows at the end."""
+        """Add rows at the end; where their dtype differs, all become what holds both."""
+        rows = np.asarray(rows)
         needed = self._length + len(rows)
-        if needed > len(self._buffer) or not self._buffer.flags.writeable:
-            self._grow(max(needed, math.ceil(1.5 * self._length)))
+        dtype = np.promote_types(self._buffer.dtype, rows.dtype)
+        if needed > len(self._buffer) or not self._buffer.flags.writeable or dtype != self._buffer.dtype:
+            self._grow(max(needed, math.ceil(1.5 * self._length)), dtype)
         self._buffer[self._length : needed] = rows
         self._length = needed
 
@@ -44,8 +46,8 @@ class GrowingArray:
         self._buffer = np.concatenate([np.asarray(rows), self._buffer[: self._length]])
         self._length = len(self._buffer)
 
-    def _grow(self, capacity: int) -> None:
-        larger = np.empty((capacity, *self._buffer.shape[1:]), self._buffer.dtype)
+    def _grow(self, capacity: int, dtype: np.dtype[Any]) -> None:
+        larger = np.empty((capacity, *self._buffer.shape[1:]), dtype)
         larger[: self._length] = self._buffer[: self._length]
         self._buffer = larger
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..protocol import Encoding, Rows
+from ..protocol import Array, Encoding, Rows
 
 Document: TypeAlias = dict[str, Any]
 
@@ -48,6 +48,50 @@ class Table:
         return len(self.time)
 
 
+class ExternalColumn(Protocol):
+    """One data key whose values are in files that detectors write. A row refers to a value; `read` opens the files.
+
+    What a row is, documents say: no file is opened for dtype, shape and number of rows.
+    """
+
+    @property
+    def key(self) -> str:
+        """The data key as the descriptor spells it."""
+
+    @property
+    def name(self) -> str:
+        """As `Column.name`."""
+
+    @property
+    def data_key(self) -> Mapping[str, Any]:
+        """The descriptor's entry."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what is read. Raises ExternalFormatError when the documents do not say it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one row. Raises ExternalFormatError when the documents do not say it."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether rows go on where the last one ended, along their first axis (`join_method` "concat")."""
+
+    def rows(self) -> int:
+        """How many values there are now; they need not be as many as the stream has events."""
+
+    def read(self, start: int = 0, stop: int | None = None) -> Array:
+        """Rows `start` to `stop` in the order of arrival, as of `RunStream.read`: an array (rows, *shape).
+
+        Where an event has no reference, NaN or 0 stands. Raises what `RunStream.read` raises, and the children of
+        ExternalDataError: ExternalRefusedError, ExternalMissingError, ExternalNotReadyError, ExternalFormatError.
+        """
+
+    def seq_num(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.int64]:
+        """Sequence numbers of the events that the rows belong to; they repeat after a rewind."""
+
+
 class RunStream(Protocol):
     """One Bluesky stream of a run. Rows stand in the order of arrival, rewound ones included."""
 
@@ -61,10 +105,20 @@ class RunStream(Protocol):
 
     @property
     def columns(self) -> Mapping[str, Column]:
-        """The data keys, in the descriptor's order."""
+        """The data keys that events have, in the descriptor's order."""
+
+    @property
+    def external(self) -> Mapping[str, ExternalColumn]:
+        """The data keys whose values are in files of detectors, in the descriptor's order.
+
+        Those that come by stream_datum are no columns. Those that come by datum are columns of datum ids as well.
+        """
 
     def rows(self) -> int:
-        """How many rows are whole now: those that every column has. Never less than an earlier answer."""
+        """How many rows are whole now: those that every column has. Never less than an earlier answer.
+
+        Rows of the events: `external` columns have rows of their own.
+        """
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> Rows:
         """Rows `start` to `stop` (exclusive; None: all that are whole now) of one data key.
@@ -74,7 +128,7 @@ class RunStream(Protocol):
         slice. Arrays may be views that cannot be written to; values must not be changed.
 
         Raises KeyError for an unknown key, ValueError for a negative row, RowsTrimmedError for rows that are gone,
-        RunUnavailableError when the source does not answer.
+        RunUnavailableError when the source does not answer, or for rows that only the archiver has yet.
         """
 
     def read_many(self, keys: Iterable[str], start: int = 0, stop: int | None = None) -> dict[str, Rows]:
@@ -133,5 +187,8 @@ class Run(Protocol):
 class RunSource(Protocol):
     """Where runs come from: Redis, files, or both."""
 
-    def get(self, uid: str) -> Run:
-        """The run with this full uid. Raises RunNotFoundError, RunUnavailableError."""
+    def get(self, uid: str, file: str = "") -> Run:
+        """The run with this full uid. `file`: where the archive may have it, relative to its root; "" if unknown.
+
+        Raises RunNotFoundError, RunUnavailableError, DamagedRunError.
+        """

@@ -1,4 +1,4 @@
-"""Where the columns of one Bluesky stream are in Redis."""
+"""The columns of one Bluesky stream, as they are stored."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import numpy as np
 
 from ..errors import DamagedRunError
 from ..protocol import (
+    REFERENCES,
     Encoding,
     JsonEncoding,
+    NumericEncoding,
     Rows,
     encoding_from_json,
+    has_references,
     stream_key,
     stream_name,
     stream_pk,
@@ -29,7 +32,7 @@ class StoredColumn:
     name: str
     """blissdata's name, `primary:det`."""
     key: str
-    """Its key in Redis."""
+    """Its key in Redis; it follows from the run's uid and the name."""
     encoding: Encoding
 
     @property
@@ -64,31 +67,45 @@ class Layout:
         return (*self.data.values(), *companions)
 
 
-def declared_layout(stream: str, descriptor: Document, data_streams: Mapping[str, Any]) -> Layout:
-    """The data streams of the Bluesky stream `stream`, from the scan's `data_streams`.
+def declared_layout(uid: str, stream: str, descriptor: Document, data_streams: Mapping[str, Any]) -> Layout:
+    """The data streams of the Bluesky stream `stream`, from the `data_streams` of the run.
 
     Raises DamagedRunError when the scan does not declare what its rows need.
     """
     own = {name: model for name, model in data_streams.items() if _bluesky(model).get("stream") == stream}
-    names = {_bluesky(model)["key"]: name for name, model in own.items() if "key" in _bluesky(model)}
+    names = {
+        _bluesky(model)["key"]: name
+        for name, model in own.items()
+        if "key" in _bluesky(model) and not has_references(model)
+    }
     data_keys = descriptor["data_keys"]
     order = [*(key for key in data_keys if key in names), *(key for key in names if key not in data_keys)]
-    data = {key: _stored(names[key], data_streams) for key in order}
+    data = {key: _stored(uid, names[key], data_streams) for key in order}
     prefix = stream_name(stream, "")
     columns = {
         key: Column(key, names[key].removeprefix(prefix), data[key].encoding, data_keys.get(key, {})) for key in order
     }
     for name in ("time", "seq_num"):
         if prefix + name not in data_streams:
-            raise DamagedRunError(f"the scan has rows of the stream {stream!r}, but declares no {prefix + name!r}")
-    timestamps = _stored(prefix + "timestamps", data_streams) if prefix + "timestamps" in data_streams else None
-    time, seq_num = (_stored(prefix + name, data_streams) for name in ("time", "seq_num"))
+            raise DamagedRunError(
+                f"run {uid} has rows of the stream {stream!r}, but declares no {prefix + name!r}: it was not published "
+                "by this package, or by a newer version"
+            )
+    timestamps = _stored(uid, prefix + "timestamps", data_streams) if prefix + "timestamps" in data_streams else None
+    time, seq_num = (_stored(uid, prefix + name, data_streams) for name in ("time", "seq_num"))
     return Layout(columns, data, time, seq_num, timestamps)
 
 
-def time_key(uid: str, stream: str) -> str:
-    """Key of the event times: rows exist when it does."""
-    return stream_key(stream_pk(uid, stream_name(stream, "time")))
+def time_column(uid: str, stream: str) -> StoredColumn:
+    """The event times: rows exist when it does."""
+    name = stream_name(stream, "time")
+    return StoredColumn(name, stream_key(stream_pk(uid, name)), NumericEncoding(np.dtype("<f8")))
+
+
+def reference_column(uid: str, stream: str, name: str) -> StoredColumn:
+    """The references to frames in files; they have rows, and a number of them, of their own."""
+    column = stream_name(stream, name)
+    return StoredColumn(column, stream_key(stream_pk(uid, column)), REFERENCES)
 
 
 def irregular_column(uid: str, stream: str) -> StoredColumn:
@@ -104,9 +121,8 @@ def no_rows(encoding: Encoding) -> Rows:
     return np.empty((0, *encoding.shape), encoding.dtype)
 
 
-def _stored(name: str, data_streams: Mapping[str, Any]) -> StoredColumn:
-    model = data_streams[name]
-    return StoredColumn(name, stream_key(model["pk"]), encoding_from_json(model["encoding"]))
+def _stored(uid: str, name: str, data_streams: Mapping[str, Any]) -> StoredColumn:
+    return StoredColumn(name, stream_key(stream_pk(uid, name)), encoding_from_json(data_streams[name]["encoding"]))
 
 
 def _bluesky(model: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import redis
@@ -58,21 +56,6 @@ class RedisLink:
             raise RunUnavailableError(
                 f"{about}: Redis at {self.place} does not answer, or refuses ({error}); try again when it is mended"
             ) from error
-
-    @contextmanager
-    def turn(self, lock: threading.Lock, seconds: float, about: str) -> Iterator[None]:
-        """Hold `lock`, but do not queue up for ever behind others whom Redis keeps waiting.
-
-        Raises RunUnavailableError when it is not free within `seconds`.
-        """
-        if not lock.acquire(timeout=seconds):
-            raise RunUnavailableError(
-                f"{about}: others have been waiting for Redis at {self.place} for {seconds:.0f} s; try again later"
-            )
-        try:
-            yield
-        finally:
-            lock.release()
 
     @property
     def longest_block(self) -> float:

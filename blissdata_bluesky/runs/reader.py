@@ -1,4 +1,4 @@
-"""Columns through the cache: what it lacks is fetched from Redis, for all columns together."""
+"""Columns through the cache: what it lacks is fetched from the store, for all columns together."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from ..protocol import Rows
 from .cache import Block, ColumnCache, ColumnKey
-from .fetch import Span, fetch
 from .layout import StoredColumn
-from .link import RedisLink
+from .store import RunStore, Span
+from .turn import turn
 
 # as long as it may take to read a run of many million rows
 LONGEST_FETCH_SECONDS = 60.0
@@ -21,8 +21,8 @@ _owners = itertools.count()
 class ColumnReader:
     """Reads the columns of one stream. Thread-safe; two threads that want the same rows fetch them once."""
 
-    def __init__(self, link: RedisLink, cache: ColumnCache, about: str) -> None:
-        self._link = link
+    def __init__(self, store: RunStore, cache: ColumnCache, about: str) -> None:
+        self._store = store
         self._cache = cache
         self._about = about
         self._owner = next(_owners)
@@ -31,8 +31,8 @@ class ColumnReader:
     def read(self, columns: Sequence[StoredColumn], start: int, stop: int, length: int) -> list[Rows]:
         """Rows `start` to `stop` of each column; `length` is how many rows they have altogether.
 
-        Columns too large for the cache are read as they are, only the entries that are needed.
-        Raises what `fetch` raises.
+        Columns too large for the cache are read as they are, only what is needed.
+        Raises what `RunStore.fetch` raises.
         """
         if start >= stop:
             return [column.no_rows for column in columns]
@@ -48,7 +48,7 @@ class ColumnReader:
         self._cache.drop(self._owner)
 
     def _fetched(self, spans: Sequence[Span]) -> list[Rows]:
-        pieces = fetch(self._link, spans, self._about)
+        pieces = self._store.fetch(spans, self._about)
         return [Block(piece).read(span.start, span.stop) for span, piece in zip(spans, pieces, strict=True)]
 
     def _cached(self, spans: Sequence[Span]) -> list[Rows]:
@@ -62,18 +62,18 @@ class ColumnReader:
         return found
 
     def _completed(self, spans: Sequence[Span]) -> list[Rows]:
-        with self._link.turn(self._fetching, LONGEST_FETCH_SECONDS, self._about):
+        with turn(self._fetching, LONGEST_FETCH_SECONDS, self._about, self._store.place):
             looks = [self._cache.look(self._key(span), span.start, span.stop) for span in spans]
             lacking = [
                 Span(span.column, look.start, look.stop)
                 for span, look in zip(spans, looks, strict=True)
                 if not look.whole
             ]
-            pieces = iter(fetch(self._link, lacking, self._about))
+            pieces = iter(self._store.fetch(lacking, self._about))
             return [
                 self._cache.merge(self._key(span), look, None if look.whole else next(pieces), span.start, span.stop)
                 for span, look in zip(spans, looks, strict=True)
             ]
 
     def _key(self, span: Span) -> ColumnKey:
-        return self._owner, span.column.key
+        return self._owner, span.column.name

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Self
 
 import redis
 
 from ..errors import RunNotFoundError
+from ..external import Roots
 from ..protocol import (
     HISTORY_KEY,
     DocumentEntry,
@@ -21,12 +19,12 @@ from ..protocol import (
     state_pk,
     stream_key,
 )
-from .cache import ColumnCache
+from .cache import CACHE_BYTES, ColumnCache
+from .kept import KeptRuns
 from .link import Command, RedisLink
-from .redis_run import RedisRun, is_gone, last_state
+from .redis_store import RedisStore, is_gone, last_state
+from .run import StoredRun
 
-CACHE_BYTES = 256 * 2**20
-_RUNS_KEPT = 128
 _FIRST_TIMETAG = "0-0"
 
 
@@ -40,32 +38,28 @@ class RedisRuns:
     cache_bytes
         Bound of the memory for decoded columns, which all runs share. A column that takes more than a quarter of it
         is not kept.
+    roots
+        Where files of detectors may be; None: what the environment says (`Roots.configured`).
     """
 
-    def __init__(self, target: redis.Redis | str, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, target: redis.Redis | str, cache_bytes: int = CACHE_BYTES, roots: Roots | None = None) -> None:
         self._link = RedisLink(target)
         self._cache = ColumnCache(cache_bytes)
-        self._runs: OrderedDict[str, RedisRun] = OrderedDict()
-        self._lock = threading.Lock()
+        self.roots = Roots.configured() if roots is None else roots
+        self._kept = KeptRuns()
 
-    def get(self, uid: str) -> RedisRun:
+    def get(self, uid: str, file: str = "") -> StoredRun:  # noqa: ARG002 - files are no business of Redis
         """The run with this full uid, as it is now; the same object as long as it is in use.
 
         Raises RunNotFoundError, also for a scan that was not published by us, RunUnavailableError, DamagedRunError.
         """
-        with self._lock:
-            run = self._runs.get(uid)
-        try:
-            if run is None:
-                return self._keep(RedisRun(self._link, self._cache, uid))
-            run.refresh()
-        except RunNotFoundError:
-            with self._lock:
-                self._runs.pop(uid, None)
-            raise
-        return self._keep(run)
+        return self._kept.get(uid, lambda: StoredRun(self.store(uid), self._cache, uid, self.roots))
 
-    def get_by_key(self, key: str) -> RedisRun:
+    def store(self, uid: str) -> RedisStore:
+        """Where the run with this uid is, or would be."""
+        return RedisStore(self._link, uid)
+
+    def get_by_key(self, key: str) -> StoredRun:
         """The run whose scan has this key in Redis (`esrf:scan:…`). Raises what `get` raises."""
         first: Command = ("XRANGE", documents_key_of_scan(key), "-", "+", "COUNT", 1)
         (answer,) = self._link.ask([first], f"scan {key}")
@@ -112,25 +106,11 @@ class RedisRuns:
 
     def close(self) -> None:
         """Close the connections and forget what is cached."""
-        with self._lock:
-            runs, self._runs = list(self._runs.values()), OrderedDict()
-        for run in runs:
-            run.forget()
+        self._kept.clear()
         self._link.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _keep(self, run: RedisRun) -> RedisRun:
-        with self._lock:
-            # another thread may have been faster
-            run = self._runs.setdefault(run.uid, run)
-            self._runs.move_to_end(run.uid)
-            while len(self._runs) > _RUNS_KEPT:
-                self._runs.popitem(last=False)[1].forget()
-            return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..errors import RunUnavailableError
 from ..names import run_uuid
 from ..protocol import MISSING, DocumentEntry, NumericEncoding, Rows
 from .interface import Column, Document, RunStream, Table
@@ -20,20 +22,75 @@ ROWS_AT_ONCE = 1000
 _BYTES_AT_ONCE = 16 * 2**20
 
 
-def replay(uid: str, entries: Sequence[DocumentEntry], streams: Mapping[str, RunStream]) -> Iterator[Named]:
+def replay(
+    uid: str, entries: Sequence[DocumentEntry], streams: Mapping[str, RunStream], rows: Mapping[str, int]
+) -> Iterator[Named]:
     """All documents: `entries` at the place that their row counts say, events between them in the order of time.
 
-    While the run goes on, the last ones are the events that are whole when their turn comes.
+    Events of one stream stay in the order of arrival. A descriptor that stands in `entries` once more is that of its
+    stream's next events. Events with the same time: those before such a descriptor come before those behind it;
+    else, streams follow each other as their first descriptors do. `mapping.order` makes that the order of arrival.
+
+    While the run goes on, the last events are those that `rows` counts, which have to be counted before the entries
+    are looked at: what events refer to came before them.
+
+    Raises what `RunStream.table` raises, and RunUnavailableError when rows are missing that the documents tell of.
     """
-    done = dict.fromkeys(streams, 0)
-    descriptors: dict[str, Document] = {}
+    last = {} if any(entry.name == "stop" for entry in entries) else rows
+    events = {
+        name: _events(uid, stream, max(last.get(name, 0), *(entry.rows.get(name, 0) for entry in entries)))
+        for name, stream in streams.items()
+    }
+    merger = _Merger(events)
+    described: set[str] = set()
     for entry in entries:
-        yield from _events(uid, streams, descriptors, done, entry.rows)
+        merger.advance(entry.rows)
+        again = entry.name == "descriptor" and entry.document["uid"] in described
+        if not again:
+            yield from merger.merged()
+            yield entry.name, entry.document
         if entry.name == "descriptor":
-            descriptors[stream_of(entry.document)] = entry.document
-        yield entry.name, entry.document
-    if not any(entry.name == "stop" for entry in entries):
-        yield from _events(uid, streams, descriptors, done, {name: stream.rows() for name, stream in streams.items()})
+            described.add(entry.document["uid"])
+            merger.describe(entry.document)
+    merger.advance(last)
+    yield from merger.merged()
+
+
+class _Merger:
+    """Puts the events of several streams in one order."""
+
+    def __init__(self, events: Mapping[str, Iterator[Document]]) -> None:
+        self._events = events
+        self._descriptors: dict[str, Document] = {}
+        self._done = dict.fromkeys(events, 0)
+        self._parts: dict[str, list[Iterator[tuple[int, Document]]]] = {}
+        self._part = 0
+
+    def describe(self, descriptor: Document) -> None:
+        """What the next events of its stream have."""
+        self._descriptors[stream_of(descriptor)] = descriptor
+
+    def advance(self, rows: Mapping[str, int]) -> None:
+        """Take the events up to these row counts for the next `merged`, behind those with the same time."""
+        self._part += 1
+        for name, descriptor in self._descriptors.items():
+            count = rows.get(name, 0) - self._done[name]
+            if count > 0:
+                part = _described(itertools.islice(self._events[name], count), descriptor, self._part)
+                self._parts.setdefault(name, []).append(part)
+                self._done[name] += count
+
+    def merged(self) -> Iterator[Named]:
+        """The events that were taken."""
+        parts, self._parts = self._parts, {}
+        streams = [itertools.chain(*parts[name]) for name in self._descriptors if name in parts]
+        for _, event in heapq.merge(*streams, key=lambda part: (part[1]["time"], part[0])):
+            yield "event", event
+
+
+def _described(events: Iterable[Document], descriptor: Document, part: int) -> Iterator[tuple[int, Document]]:
+    for event in events:
+        yield part, event | {"descriptor": descriptor["uid"]}
 
 
 def stream_of(descriptor: Document) -> str:
@@ -46,29 +103,17 @@ def event_uid(uid: str, stream: str, row: int) -> str:
     return str(uuid.uuid5(run_uuid(uid), f"event:{row}:{stream}"))
 
 
-def _events(
-    uid: str,
-    streams: Mapping[str, RunStream],
-    descriptors: Mapping[str, Document],
-    done: dict[str, int],
-    until: Mapping[str, int],
-) -> Iterator[Named]:
-    """The events up to the row counts `until`; `done` moves on to them."""
-    waiting = [
-        _stream_events(uid, streams[name], descriptor, done[name], until[name])
-        for name, descriptor in descriptors.items()
-        if until.get(name, 0) > done[name]
-    ]
-    done.update({name: max(done[name], until.get(name, 0)) for name in done})
-    for event in heapq.merge(*waiting, key=lambda event: event["time"]):
-        yield "event", event
-
-
-def _stream_events(uid: str, stream: RunStream, descriptor: Document, start: int, stop: int) -> Iterator[Document]:
+def _events(uid: str, stream: RunStream, stop: int) -> Iterator[Document]:
+    """The events of a stream that have yet to be given their descriptors."""
     step = _rows_at_once(stream.columns.values())
-    for first in range(start, stop, step):
+    for first in range(0, stop, step):
         table = stream.table(start=first, stop=min(first + step, stop))
-        yield from _rebuilt(uid, stream, descriptor, table)
+        yield from _rebuilt(uid, stream, table)
+        if first + len(table) < min(first + step, stop):
+            raise RunUnavailableError(
+                f"run {uid}, stream {stream.name!r}: the documents tell of {stop} rows, but no source has more than "
+                f"{first + len(table)} now; try again when the run has been archived or published again"
+            )
 
 
 def _rows_at_once(columns: Iterable[Column]) -> int:
@@ -77,7 +122,7 @@ def _rows_at_once(columns: Iterable[Column]) -> int:
     return max(1, min(ROWS_AT_ONCE, _BYTES_AT_ONCE // max(1, size)))
 
 
-def _rebuilt(uid: str, stream: RunStream, descriptor: Document, table: Table) -> Iterator[Document]:
+def _rebuilt(uid: str, stream: RunStream, table: Table) -> Iterator[Document]:
     keys = tuple(stream.columns)
     columns = [_exact_values(table, key) for key in keys]
     undescribed = [key for key in table.irregular if key not in stream.columns]
@@ -91,7 +136,6 @@ def _rebuilt(uid: str, stream: RunStream, descriptor: Document, table: Table) ->
             "uid": event_uid(uid, stream.name, row),
             "time": time,
             "seq_num": seq_num,
-            "descriptor": descriptor["uid"],
             "data": data,
             "timestamps": {key: at for key, at in zip(keys, timestamps[i], strict=True) if key in data},
             # a reference that a Filler can replace is a string

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import numpy as np
 from fastapi import HTTPException
@@ -15,8 +16,10 @@ from tiled.ndslice import NDBlock, NDSlice
 from tiled.structures.array import ArrayStructure, BuiltinDtype, StructDtype
 from tiled.structures.core import StructureFamily
 
+from ..errors import RowsTrimmedError
 from ..protocol import Array, Rows, dump_json
 from .columns import texts
+from .guard import as_answer
 from .place import Place
 from .viewer import Viewer, current_viewer
 
@@ -34,6 +37,8 @@ class ArrayRows:
     read: Callable[[int, int], Array]
     dtype: np.dtype[Any]
     shape: tuple[int, ...] = ()
+    limiter: Callable[[], anyio.CapacityLimiter | None] = lambda: None
+    """Gives, in the event loop, that of the threads in which `read` waits; None: the server's own."""
 
 
 class ArrayNode:
@@ -74,8 +79,15 @@ class ArrayNode:
     async def read(self, slice: NDSlice | None = None) -> Array:  # noqa: A002 - Tiled calls it so
         """A slice of the array; None: all of it. A slice that selects nothing, or too much, is refused with 400."""
         viewer = current_viewer.get()
-        wanted = NDSlice(...) if slice is None else slice
-        found: Array = await anyio.to_thread.run_sync(partial(self._read, wanted, viewer))
+        # Tiled's Zarr routes give a plain tuple
+        wanted = NDSlice(slice)
+        try:
+            found: Array = await anyio.to_thread.run_sync(
+                partial(self._read, wanted, viewer), limiter=self._rows.limiter()
+            )
+        except RowsTrimmedError as error:
+            # Tiled takes every IndexError for a block that is out of range
+            raise as_answer(error) from error
         return found
 
     async def read_block(self, block: NDBlock, slice: NDSlice | None = None) -> Array:  # noqa: A002 - Tiled calls it so

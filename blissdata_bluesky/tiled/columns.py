@@ -1,11 +1,12 @@
 """What becomes of a data key in Tiled: a column of the table `internal`, or an array node of its own.
 
 Numbers: columns of their dtype. Fixed shapes of at most 16 elements, and ragged ones: list columns. Larger fixed
-shapes, and complex numbers, for which tables have no type: array nodes. What is no number: a text column, in which
-strings stand as they are and every other value as JSON text; null: the event lacked the key. Arrays of strings: list
-columns of such texts. A value that a numeric column cannot hold stands in it as NaN (`window` says how, for integers),
-in a list column as the list that it is, of any length, or null. An array node has one dtype and shape, so there the
-fill of `RunStream.read` stands for it, which is NaN for floats and 0 for integers. `documents()` has the exact value.
+shapes, and complex numbers, for which tables have no type: array nodes. What is no number, and ragged complex arrays:
+a text column, in which strings stand as they are and every other value as JSON text; null: the event lacked the key.
+Arrays of strings: list columns of such texts. A value that a numeric column cannot hold stands in it as NaN (`window`
+says how, for integers), in a list column as the list that it is, of any length, or null. An array node has one dtype
+and shape, so there the fill of `RunStream.read` stands for it, which is NaN for floats and 0 for integers.
+`documents()` has the exact value.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def is_array_node(column: Column) -> bool:
 def arrow_type(column: Column) -> pa.DataType:
     """The type of the key's column in the table."""
     if isinstance(column.encoding, NumericEncoding):
-        return _nested(pa.from_numpy_dtype(_native(column.encoding.dtype)), len(column.encoding.shape))
+        dtype, depth = column.encoding.dtype, len(column.encoding.shape)
+        return pa.string() if dtype.kind == "c" else _nested(pa.from_numpy_dtype(_native(dtype)), depth)
     return pa.list_(pa.string()) if _is_list_of_texts(column) else pa.string()
 
 
@@ -45,6 +47,8 @@ def arrow_array(column: Column, rows: Rows) -> pa.Array:
     """Rows of the key as a column of its `arrow_type`."""
     kind = arrow_type(column)
     if isinstance(column.encoding, NumericEncoding):
+        if column.encoding.dtype.kind == "c":
+            return pa.array([None if row is None else _text(row) for row in rows], kind)
         if isinstance(rows, list):
             return _ragged(rows, kind)
         return _fixed(np.asarray(rows), kind)
@@ -71,7 +75,7 @@ def _text(value: Any) -> str | None:
 
 
 def _texts(value: Any) -> list[str | None] | None:
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
         return texts(value)
     return None if isinstance(value, Missing) else texts([value])
 

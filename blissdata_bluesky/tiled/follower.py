@@ -1,11 +1,11 @@
-"""Keeps the list of runs equal to what is in Redis: registers what appears, updates what stops, drops what is gone."""
+"""Keeps the list of live runs equal to what is in Redis: registers what appears, updates what stops, drops what is gone."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
@@ -23,7 +23,7 @@ RETRY_SECONDS = 0.5
 class Follower:
     """Brings the runs of one Redis into a catalog, for as long as `run` is running.
 
-    While Redis is away the list stays as it is; when it is back, the whole of it is looked at. A run that cannot be
+    Archived runs stay on the list when they are gone from Redis. While Redis is away the list stays as it is; when it is back, the whole of it is looked at. A run that cannot be
     registered is left out, with a warning; nothing that a run holds ends this.
     """
 
@@ -80,7 +80,7 @@ class Follower:
     async def _take_over(self, news: News) -> None:
         # a run that is gone may have come again, under the same uid
         await self._catalog.remove(news.gone)
-        runs = [_registration(run) for run in sorted(news.started, key=_time)]
+        runs = sorted(map(_registration, news.started), key=attrgetter("time"))
         try:
             await self._catalog.register_many(runs)
         except Exception:  # noqa: BLE001 - one by one it is seen which of them it was
@@ -108,11 +108,3 @@ class Follower:
 
 def _registration(run: Run) -> Registration:
     return Registration(run.uid, run.start, run.stop, run.incomplete)
-
-
-def _time(run: Run) -> float:
-    try:
-        time = float(run.start.get("time", 0.0))
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
-    return 0.0 if math.isnan(time) else time

@@ -12,8 +12,18 @@ from tiled.query_registration import default_query_registry
 from tiled.server.authentication import get_api_key_websocket
 from tiled.server.dependencies import get_root_tree
 from tiled.server.settings import Settings, get_settings
+from tiled.utils import BrokenLink
 
-from ..errors import BlissdataBlueskyError, DamagedRunError, RowsTrimmedError, RunNotFoundError, StreamNotFoundError
+from ..errors import (
+    BlissdataBlueskyError,
+    DamagedRunError,
+    ExternalFormatError,
+    ExternalMissingError,
+    ExternalRefusedError,
+    RowsTrimmedError,
+    RunNotFoundError,
+    StreamNotFoundError,
+)
 from .viewer import Viewer, current_viewer
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -28,7 +38,13 @@ _STATUS: dict[type[BlissdataBlueskyError], int] = {
     StreamNotFoundError: 404,
     RowsTrimmedError: 410,
     DamagedRunError: 422,
+    ExternalRefusedError: 403,
+    # of a 410, Tiled's client hides the sentence
+    ExternalMissingError: 404,
+    ExternalFormatError: 422,
 }
+# what Tiled itself says of data that are not there yet
+_RETRY_AFTER = {"Retry-After": "1"}
 
 
 def guarding_router() -> APIRouter:
@@ -53,6 +69,9 @@ async def guarded_root(request: Request, settings: Settings = Depends(get_settin
         yield request.app.state.root_tree
     except BlissdataBlueskyError as error:
         raise as_answer(error) from error
+    except BrokenLink as error:
+        # Tiled answers it on the way to an entry only
+        raise HTTPException(410, str(error)) from error
     except (TypeError, ValueError, ArithmeticError) as error:
         wanted = request.query_params.get("format")
         if wanted is None:
@@ -68,7 +87,10 @@ async def refuse_subscribing() -> None:
 def as_answer(error: BlissdataBlueskyError) -> HTTPException:
     """The status and the sentence for an error of this package: 503 for what may work again later."""
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 503)
-    return HTTPException(status, str(error))
+    if isinstance(error, ExternalMissingError) and current_viewer.get().route == "zarr":
+        # a chunk that is not found is full of zeros for a Zarr client
+        status = 410
+    return HTTPException(status, str(error), _RETRY_AFTER if status == 503 else None)
 
 
 def _refuse_writing(request: Request, route: str) -> None:

@@ -6,6 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+_Count = TypeVar("_Count")
 
 # A client's `read()` lists a stream once and then asks for its parts one by one.
 IDLE_SECONDS = 1.0
@@ -19,7 +22,7 @@ _PROLONGS = frozenset({"metadata", "array", "ragged", "zarr"})
 
 @dataclass(slots=True)
 class _Pin:
-    rows: int
+    rows: Any
     taken: float
     used: float
 
@@ -39,8 +42,11 @@ class Pins:
         self._pins: dict[tuple[str, Hashable], _Pin] = {}
         self._lock = threading.Lock()
 
-    def rows(self, client: str | None, stream: Hashable, route: str, count: Callable[[], int]) -> int:
-        """The rows of `stream` that `client` sees in a request of this route; `count` tells how many there are now."""
+    def rows(self, client: str | None, stream: Hashable, route: str, count: Callable[[], _Count]) -> _Count:
+        """The rows of `stream` that `client` sees in a request of this route; `count` tells how many there are now.
+
+        One number, or all of those that belong together.
+        """
         if client is None:
             return count()
         now = self._clock()
@@ -49,7 +55,8 @@ class Pins:
             if pin is not None and route not in _TAKES and pin.holds(now):
                 if route in _PROLONGS:
                     pin.used = now
-                return pin.rows
+                kept: _Count = pin.rows
+                return kept
         rows = count()
         if route in _TAKES or route in _PROLONGS:
             self._keep((client, stream), _Pin(rows, now, now))

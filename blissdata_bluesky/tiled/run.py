@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import anyio.to_thread
 import numpy as np
 from tiled.structures.core import Spec
+from tiled.utils import BrokenLink
 
 from ..catalog import clean_mapping
+from ..errors import RunNotFoundError
 from ..names import escape
 from ..protocol import NumericEncoding
 from ..runs import Column, Document, Run, RunSource, RunStream
 from .arrays import ArrayNode, ArrayRows
 from .columns import is_array_node
 from .containers import Container
+from .frames import FrameNodes, count_rows
 from .pins import Pins
 from .place import Place
 from .table import TableNode
@@ -31,18 +34,27 @@ _IMPLIED = frozenset({"name", "object_keys", "run_start"})
 
 
 class RunAdapters:
-    """Makes adapters of runs for the catalog's nodes, from one source of runs."""
+    """Makes adapters of runs for the catalog's nodes."""
 
     def __init__(self, source: RunSource) -> None:
         self._source = source
         self._pins = Pins()
 
-    def from_catalog(self, _data_source: Any, node: Any, /, **_: Any) -> RunContainer:
+    def from_catalog(self, _data_source: Any, node: Any, /, file: str = "", **_: Any) -> RunContainer:
         """The inside of the run whose uid is the node's key, as it is now. It waits for the source.
 
-        Raises RunNotFoundError (404), RunUnavailableError (503), DamagedRunError (422).
+        `file`: where the file of an archived run is, relative to the root of the archive.
+
+        Raises RunNotFoundError (404), BrokenLink for an archived run whose file is gone (410), RunUnavailableError
+        (503), DamagedRunError (422).
         """
-        return RunContainer(Place(node), self._source.get(node.key), self._pins)
+        try:
+            run = self._source.get(node.key, file)
+        except RunNotFoundError as error:
+            if not file:
+                raise
+            raise BrokenLink(str(error)) from error
+        return RunContainer(Place(node), run, self._pins)
 
 
 class RunContainer(Container):
@@ -66,7 +78,11 @@ class RunContainer(Container):
 
 
 class StreamContainer(Container):
-    """One stream: the table `internal`, and an array node for each key that does not fit into a table."""
+    """One stream: the table `internal`, and an array node for each key that does not fit into a table.
+
+    A stream that has frames in files and nothing else, as a flyer's, has no table. A key of which the documents do not
+    say what its frames are is not listed; asked for, it says why. No file is opened for what is listed.
+    """
 
     def __init__(self, place: Place, run: Run, stream: RunStream, pins: Pins) -> None:
         super().__init__(place, _stream_metadata(stream.descriptors), STREAM_SPECS)
@@ -81,8 +97,8 @@ class StreamContainer(Container):
         return (await anyio.to_thread.run_sync(partial(self._look, name))).get(name)
 
     async def exact_len(self) -> int:
-        """The number of children. Without searches it is known without looking at the rows."""
-        if self._queries:
+        """The number of children. Without searches and files it is known without looking at the rows."""
+        if self._queries or self._stream.external:
             return await super().exact_len()
         return 1 + sum(map(is_array_node, self._stream.columns.values()))
 
@@ -90,17 +106,18 @@ class StreamContainer(Container):
         viewer = current_viewer.get()
         identity = (self._run.uid, self._stream.name)
         # columns are settled by the first row: so rows come first
-        rows = self._pins.rows(viewer.client, identity, viewer.route, self._stream.rows)
-        window = Window(self._stream, rows)
+        counts = self._pins.rows(viewer.client, identity, viewer.route, partial(count_rows, self._run, self._stream))
+        window = Window(self._stream, counts.events)
         columns = window.columns
         found: dict[str, Any] = {}
-        if only in (None, TABLE):
-            found[TABLE] = TableNode(self.place, window, columns, (*identity, rows))
+        if only in (None, TABLE) and (counts.events or columns or not any(counts.frames.values())):
+            found[TABLE] = TableNode(self.place, window, columns, (*identity, counts.events))
         dims = internal_dims(columns)
         for key, column_dims in dims.items():
             if only in (None, columns[key].name):
                 found[columns[key].name] = _array_node(self.place, window, columns[key], column_dims)
-        return found
+        names = {column.name for column in columns.values()}
+        return found | FrameNodes(self.place, self._run, window, counts).nodes(only, names)
 
 
 def internal_dims(columns: Mapping[str, Column]) -> dict[str, tuple[str, ...]]:
@@ -132,7 +149,17 @@ def _stream_metadata(descriptors: Any) -> dict[str, Any]:
     first, *others = descriptors
     metadata = {key: value for key, value in first.items() if key not in _IMPLIED}
     if others:
-        metadata["_config_updates"] = [
-            {key: other[key] for key in ("uid", "time", "configuration") if key in other} for other in others
-        ]
+        metadata["_config_updates"] = [_config_update(other, first) for other in others]
     return clean_mapping(metadata)
+
+
+def _config_update(descriptor: Document, first: Document) -> dict[str, Any]:
+    """What a further descriptor changes. The client fails on devices that the first one lacks."""
+    devices = {device for device, _ in _devices(first)}
+    configuration = {device: values for device, values in _devices(descriptor) if device in devices}
+    return {key: descriptor[key] for key in ("uid", "time") if key in descriptor} | {"configuration": configuration}
+
+
+def _devices(descriptor: Document) -> Iterable[tuple[str, Any]]:
+    configuration = descriptor.get("configuration")
+    return configuration.items() if isinstance(configuration, Mapping) else ()

@@ -1,13 +1,12 @@
-"""A Tiled server of the runs in one Redis: in this thread, or on a thread of its own."""
+"""A Tiled server of live and archived runs: in this thread, or on a thread of its own."""
 
 from __future__ import annotations
 
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 _STOP_SECONDS = 3
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 
 
 class Served(uvicorn.Server):
@@ -50,15 +49,13 @@ class Served(uvicorn.Server):
             self._on_start(self.servers[0].sockets[0].getsockname()[1])
 
 
-def make_app(
-    redis: str, catalog: str | Path | None, api_key: str, *, public: bool = False, compress: bool = False
-) -> Any:
-    """An ASGI application for one user with one key.
+def make_app(tree: Any, api_key: str, *, public: bool = False, compress: bool = False) -> Any:
+    """An ASGI application that serves one tree to one user with one key.
 
     `public`: everybody may read without it. `compress`: as Tiled does by default; on one computer, it takes longer
     than the data itself.
     """
-    app = build_app(from_uri(redis, catalog=catalog), compression_registry=None if compress else CompressionRegistry())
+    app = build_app(tree, compression_registry=None if compress else CompressionRegistry())
     # Tiled keeps one object of settings per process: the key of a second server would become that of the first
     settings = Settings(single_user_api_key=api_key, allow_anonymous_access=public)
     app.dependency_overrides[get_settings] = lambda: settings
@@ -81,24 +78,35 @@ class TiledServer:
     Parameters
     ----------
     redis_url
-        The Redis that `BlissdataWriter` writes to.
+        The Redis that `BlissdataWriter` writes to; None: archived runs are served alone.
     port
         0 picks a free one.
     api_key
         Letters and digits; None makes a new one.
     catalog
-        Where the list of runs is kept; None: in a temporary file.
+        Where the list of runs is kept; None: in the archive, without one in a temporary file.
+    archive
+        Directory of archived runs.
+    roots
+        Where files of detectors may be read: `external_roots` of `from_uri`.
 
-    Raises TiledServerError when it does not start, RedisURLError.
+    Raises TiledServerError when it does not start, and what `from_uri` raises.
     """
 
-    def __init__(
-        self, redis_url: str, port: int = 0, api_key: str | None = None, catalog: str | Path | None = None
+    def __init__(  # noqa: PLR0913 - the names that users know
+        self,
+        redis_url: str | None = None,
+        port: int = 0,
+        api_key: str | None = None,
+        catalog: str | Path | None = None,
+        archive: str | Path | None = None,
+        *,
+        roots: Iterable[str] | None = None,
     ) -> None:
         self.api_key = api_key or new_api_key()
         self.port = port
         self._started = threading.Event()
-        app = make_app(redis_url, catalog, self.api_key)
+        app = make_app(from_uri(redis_url, archive, catalog, roots), self.api_key)
         self._server = Served(app, LOOPBACK, port, self._announce)
         self._thread = threading.Thread(target=self._serve, name="tiled-server", daemon=True)
         self._thread.start()
@@ -130,9 +138,7 @@ class TiledServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -50,7 +51,11 @@ class TableNode:
         self._identity = identity
         self._length = len(window)
         self._columns = {column.name: column for column in columns.values() if not is_array_node(column)}
-        self._timestamps = {_TIMESTAMP + column.name: i for i, column in enumerate(columns.values())}
+        self._timestamps = {
+            _TIMESTAMP + column.name: place
+            for place, (key, column) in enumerate(window.stream.columns.items())
+            if key in columns
+        }
         self._row_bytes = 8 * (2 + len(columns)) + sum(map(row_bytes, self._columns.values()))
         # a power of 2: what changes the size of a row a little does not move the boundaries
         self._partition_rows = 1 << max(0, (_PARTITION_BYTES // self._row_bytes).bit_length() - 1)
@@ -92,7 +97,10 @@ class TableNode:
 
     def _build(self, names: Sequence[str], start: int, stop: int) -> TablePart:
         columns = {name: self._columns[name] for name in names if name in self._columns}
-        table = self._window.table([column.key for column in columns.values()], start, stop)
+        timestamps = not self._timestamps.keys().isdisjoint(names)
+        table = self._window.table([column.key for column in columns.values()], start, stop, timestamps=timestamps)
+        # taken out one by one, columns of an array in rows cost five times as much
+        table = replace(table, timestamps=np.asfortranarray(table.timestamps))
         arrays = [self._array(name, columns.get(name), table) for name in names]
         token = (*self._identity, start, stop, *names)
         return TablePart(pa.Table.from_arrays(arrays, names=list(names)), token)
@@ -149,4 +157,5 @@ class TableNode:
         return np.asarray(self._window.read(key, start, stop))
 
     def _companion(self, name: str, start: int, stop: int) -> Array:
-        return np.asarray(self._array(name, None, self._window.table([], start, stop)))
+        table = self._window.table([], start, stop, timestamps=name in self._timestamps)
+        return np.asarray(self._array(name, None, table))

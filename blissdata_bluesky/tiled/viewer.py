@@ -36,13 +36,11 @@ class Viewer:
     def of(cls, request: Request, bytes_limit: int) -> Viewer:
         """The viewer behind a request."""
         query = request.query_params
-        route = request.scope.get("route")
-        parts = [part for part in getattr(route, "path", "").split("/") if part not in ("", "api", "v1", "custom")]
         expected = query.get("expected_shape")
         blocks = _integers(query.get("block"))
         return cls(
             client=request.cookies.get(CSRF_COOKIE_NAME),
-            route=parts[0] if parts else "",
+            route=_route(request),
             expected_shape=() if expected == "scalar" else _integers(expected),
             block=blocks[0] if blocks else None,
             sliced=bool(query.get("slice")),
@@ -51,6 +49,14 @@ class Viewer:
 
 
 current_viewer: ContextVar[Viewer] = ContextVar("current_viewer", default=Viewer())  # noqa: B039
+
+
+def _route(request: Request) -> str:
+    # Tiled's Zarr routes do not say where they are
+    if request.scope["path"].removeprefix(request.scope.get("root_path", "")).startswith("/zarr/"):
+        return "zarr"
+    path = getattr(request.scope.get("route"), "path", "")
+    return next((part for part in path.split("/") if part not in ("", "api", "v1", "custom")), "")
 
 
 def _integers(text: str | None) -> tuple[int, ...] | None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..mapping.exact import exact_cast, numeric_array
 from ..protocol import Array, NumericEncoding, Rows
-from ..runs import Column, RunStream, Table, last_of_each
+from ..runs import Column, RunStream, Table
+from .visible import VisibleRows, take, visible_events
 
 _FLOAT = NumericEncoding(np.dtype("<f8"))
 
@@ -32,18 +32,19 @@ class Window:
         self.rows = rows
 
     @cached_property
-    def _visible(self) -> npt.NDArray[np.int64] | slice:
-        return last_of_each(self.stream.seq_num(0, self.rows))
+    def _visible(self) -> VisibleRows:
+        return visible_events(self.stream, self.rows)
 
     def __len__(self) -> int:
-        return self.rows if isinstance(self._visible, slice) else len(self._visible)
+        return len(self._visible)
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:
-        """The data keys, as they are shown."""
+        """The data keys whose values are in the events, as they are shown."""
         return {
             key: replace(column, encoding=_FLOAT) if key in self._widened else column
             for key, column in self.stream.columns.items()
+            if key not in self.stream.external
         }
 
     @cached_property
@@ -56,20 +57,29 @@ class Window:
 
     def read(self, key: str, start: int, stop: int) -> Rows:
         """Visible rows `start` to `stop` of one data key, in the encoding that `columns` says."""
-        low, high, chosen = self._raw(start, stop)
+        low, high, chosen = self._visible.stored(start, stop)
         rows = self.stream.read(key, low, high)
         if _is_scalar(self.stream.columns[key]):
             rows = self._scalars(key, rows, low, self.stream.irregular(key, low, high))
         return take(rows, chosen)
 
-    def table(self, keys: Iterable[str], start: int, stop: int) -> Table:
-        """Visible rows `start` to `stop` of several keys with times; `irregular` is left out."""
-        low, high, chosen = self._raw(start, stop)
-        table = self.stream.table(keys, low, high)
+    def table(self, keys: Iterable[str], start: int, stop: int, *, timestamps: bool = True) -> Table:
+        """Visible rows `start` to `stop` of several keys with times; `irregular` is left out.
+
+        `timestamps`: False leaves them out as well, which are as much as all scalars together.
+        """
+        low, high, chosen = self._visible.stored(start, stop)
+        table = self.stream.table(keys, low, high) if timestamps else self._without_timestamps(keys, low, high)
         data = {key: take(self._shown(key, rows, low, table.irregular), chosen) for key, rows in table.data.items()}
         if chosen is None:
             return Table(start, table.seq_num, table.time, table.timestamps, data, {})
         return Table(start, table.seq_num[chosen], table.time[chosen], table.timestamps[chosen], data, {})
+
+    def _without_timestamps(self, keys: Iterable[str], low: int, high: int) -> Table:
+        stream, data = self.stream, self.stream.read_many(keys, low, high)
+        irregular = {key: stream.irregular(key, low, high) for key in data}
+        none = np.empty((high - low, 0))
+        return Table(low, stream.seq_num(low, high), stream.time(low, high), none, data, irregular)
 
     def _shown(self, key: str, rows: Rows, low: int, irregular: Mapping[str, Mapping[int, Any]]) -> Rows:
         values = irregular.get(key, {})
@@ -89,23 +99,6 @@ class Window:
             # integers are shown as the nearest float, as all others of their column are
             shown[row - low] = _float(value) if widened else _exact(value, shown.dtype)
         return shown
-
-    def _raw(self, start: int, stop: int) -> tuple[int, int, npt.NDArray[np.int64] | None]:
-        """The stored rows around those visible rows, and which of them count, from the first; None: all of them."""
-        if isinstance(self._visible, slice):
-            return start, min(stop, self.rows), None
-        chosen = self._visible[start:stop]
-        if not len(chosen):
-            return 0, 0, chosen
-        low = int(chosen.min())
-        return low, int(chosen.max()) + 1, chosen - low
-
-
-def take(rows: Rows, chosen: npt.NDArray[np.int64] | None) -> Rows:
-    """The chosen ones of some rows; None: all."""
-    if chosen is None:
-        return rows
-    return [rows[i] for i in chosen] if isinstance(rows, list) else rows[chosen]
 
 
 def _is_scalar(column: Column) -> bool:
@@ -128,7 +121,7 @@ def _exact(value: Any, dtype: np.dtype[Any]) -> Any:
     """The number in a float or complex dtype, NaN when it is none or would have to be rounded."""
     with np.errstate(over="ignore"):
         number = dtype.type(_float(value))
-    return number if number.item() == value else dtype.type(math.nan)
+    return number if isinstance(value, int | float) and number.item() == value else dtype.type(math.nan)
 
 
 def _lists(encoding: NumericEncoding, rows: Rows, low: int, values: Mapping[int, Any]) -> list[Any]:
@@ -140,15 +133,7 @@ def _lists(encoding: NumericEncoding, rows: Rows, low: int, values: Mapping[int,
 
 def _list(value: Any, encoding: NumericEncoding) -> Array | None:
     """The value as an array of the encoding's dtype and depth, None when it is no such list."""
-    if not isinstance(value, list | tuple | np.ndarray):
+    given = numeric_array(value)
+    if given is None or given.ndim != len(encoding.shape):
         return None
-    try:
-        given = np.asarray(value)
-    except ValueError:
-        return None
-    if given.ndim != len(encoding.shape) or given.dtype.kind not in "biufc":
-        return None
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
-        found = given.astype(encoding.dtype)
-    return found if np.array_equal(found, given, equal_nan=True) else None
+    return exact_cast(given, encoding.dtype)

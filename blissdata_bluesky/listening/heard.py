@@ -1,0 +1,148 @@
+"""What of one run was heard, and what must have been lost: seq_nums follow each other, and the stop counts events."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, TypeGuard
+
+from ..foreign import in_64_bits
+from ..mapping.bulk import events_of_bulk
+
+Document = Mapping[str, Any]
+
+# the series of a stream that its events make; the others are named after data keys
+_EVENTS = ""
+
+
+@dataclass(slots=True)
+class SeqNums:
+    """Which seq_nums of one series were heard; they may come again, after a rewind. Counted from 1."""
+
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    """[start, stop) of what was heard, in order, none touching the next."""
+    count: int = 0
+    """How many different ones."""
+
+    def add(self, start: int, stop: int) -> None:
+        """`start` to `stop` - 1 were heard."""
+        # those that it touches lie together, most often at the end
+        ranges = self.ranges
+        first = bisect_left(ranges, start, key=itemgetter(1))
+        last = bisect_right(ranges, stop, lo=first, key=itemgetter(0))
+        if first < last:
+            start, stop = min(start, ranges[first][0]), max(stop, ranges[last - 1][1])
+        self.count += stop - start - sum(high - low for low, high in ranges[first:last])
+        ranges[first:last] = [(start, stop)]
+
+    @property
+    def end(self) -> int:
+        """One more than the greatest."""
+        return self.ranges[-1][1] if self.ranges else 1
+
+
+@dataclass(slots=True)
+class HeardRun:
+    """One run, as far as it was heard."""
+
+    uid: str
+    name: str
+    """`plan_name` of the start, or what stands for it."""
+    joined: str = ""
+    """Why its beginning is missing; "" for a run that was heard from its start on."""
+    told: bool = False
+    """Whether the log tells that something is missing."""
+    lacks: str = ""
+    """What is known to be missing, in words."""
+    events: int = 0
+    """Events that were heard, repeated ones included."""
+    names: list[str] = field(default_factory=list)
+    """The uids by which its documents refer to it and to each other."""
+    _streams: dict[str, str] = field(default_factory=dict)
+    _keys: dict[str, str] = field(default_factory=dict)
+    _seq_nums: dict[str, dict[str, SeqNums]] = field(default_factory=dict)
+
+    def take(self, name: str, document: Document) -> str:
+        """Note one document; return what is missing before it, in words, "" when nothing is known to be."""
+        match name:
+            case "descriptor":
+                self._streams[str(document.get("uid"))] = stream = str(document.get("name"))
+                self._seq_nums.setdefault(stream, {})
+            case "stream_resource":
+                self._keys[str(document.get("uid"))] = str(document.get("data_key"))
+            case "event":
+                return self._add(document, _EVENTS, [document.get("seq_num")])
+            case "event_page":
+                return self._add(document, _EVENTS, document.get("seq_num"))
+            case "stream_datum":
+                key = self._keys.get(str(document.get("stream_resource")), "an unknown data key")
+                return self._add(document, key, _span(document.get("seq_nums")))
+            case "bulk_events":
+                found = [self.take("event", event) for event in events_of_bulk(document) if isinstance(event, Mapping)]
+                return next(filter(None, found), "")
+        return ""
+
+    def missing(self, stop: Document) -> str:
+        """What was not heard of a run that has ended with this stop document, in words; "" when nothing is known."""
+        counts = stop.get("num_events")
+        counts = counts if isinstance(counts, Mapping) else {}
+        streams = {**dict.fromkeys(self._seq_nums, 0), **counts}
+        return "; ".join(lack for stream, count in streams.items() for lack in self._lacks(stream, count))
+
+    def _add(self, document: Document, key: str, numbers: Any) -> str:
+        stream = self._streams.get(str(document.get("descriptor")))
+        if stream is None or not isinstance(numbers, list | tuple | range) or not numbers:
+            return ""
+        if not isinstance(numbers, range) and not all(map(_is_seq_num, numbers)):
+            return ""
+        self.events += len(numbers) if key == _EVENTS else 0
+        seq_nums = self._seq_nums[stream].setdefault(key, SeqNums())
+        end = seq_nums.end
+        for low, high in _consecutive(numbers):
+            seq_nums.add(low, high)
+        if numbers[0] <= end:
+            return ""
+        return f"stream {stream!r}{_of(key)} goes from seq_num {end - 1} to {numbers[0]}"
+
+    def _lacks(self, stream: str, count: Any) -> Iterator[str]:
+        count = count if _is_seq_num(count) else 0
+        if stream not in self._seq_nums:
+            if count:
+                yield f"stream {stream!r}: none of {count} events, for its descriptor was not heard"
+            return
+        for key, seq_nums in (self._seq_nums[stream] or {_EVENTS: SeqNums()}).items():
+            wanted = max(count, seq_nums.end - 1)
+            if seq_nums.count < wanted:
+                yield f"stream {stream!r}{_of(key)}: {seq_nums.count} of {wanted} events"
+
+
+def _of(key: str) -> str:
+    return f", {key!r}" if key else ""
+
+
+def _span(seq_nums: Any) -> range:
+    """`{"start": …, "stop": …}` of a stream_datum."""
+    if not isinstance(seq_nums, Mapping):
+        return range(0)
+    start, stop = seq_nums.get("start"), seq_nums.get("stop")
+    return range(start, stop) if _is_seq_num(start) and _is_seq_num(stop) else range(0)
+
+
+def _is_seq_num(value: Any) -> TypeGuard[int]:
+    # others are no row, and might be too long to print
+    return isinstance(value, int) and in_64_bits(value)
+
+
+def _consecutive(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    if isinstance(numbers, range):
+        yield numbers.start, numbers.stop
+        return
+    start = previous = numbers[0]
+    for number in numbers[1:]:
+        if number != previous + 1:
+            yield start, previous + 1
+            start = number
+        previous = number
+    yield start, previous + 1

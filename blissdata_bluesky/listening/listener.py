@@ -1,0 +1,220 @@
+"""What was heard, on its way to a writer: runs that are not whole are marked as such."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..mapping.bulk import first_of_bulk
+from ..mapping.scan_info import iso_time
+from ..publish.routes import NAMED, PARENTS
+from ..writer import BlissdataWriter
+from .deserialize import Serializer, deserializer
+from .heard import HeardRun
+from .subscription import Malformed, Message
+
+logger = logging.getLogger(__name__)
+
+_DOCUMENTS = frozenset({"start", "bulk_events", *PARENTS})
+_MOST_COMPLAINTS = 20
+_MOST_REMEMBERED = 10_000
+
+
+class Listener:
+    """Gives a writer the documents that others publish. Nothing that is sent to it ends it."""
+
+    def __init__(self, writer: BlissdataWriter, serializer: Serializer, tell: Callable[[str], None]) -> None:
+        """`tell`: is given a line when a run begins and when it ends."""
+        self._writer = writer
+        self._serializer = serializer
+        self._deserialize = deserializer(serializer)
+        self._tell_anybody = tell
+        self._mute = False
+        self._runs: dict[str, HeardRun] = {}
+        # run, and what refers to it, by the uid that it is referred to by
+        self._by_uid: dict[str, HeardRun] = {}
+        self._finished: OrderedDict[str, None] = OrderedDict()
+        self._left_out: OrderedDict[str, None] = OrderedDict()
+        self._complained: set[tuple[str, str]] = set()
+        self.documents = 0
+        """Documents that were heard and could be read."""
+        self.refused = 0
+        """Messages that were no documents, or could not be read."""
+        self.ended = 0
+        """Runs of which the stop document was heard."""
+        self._events = 0
+        self.heard_at: float | None = None
+        """When the last document came (time.monotonic)."""
+
+    @property
+    def open_runs(self) -> list[HeardRun]:
+        """The runs of which no stop document was heard."""
+        return list(self._runs.values())
+
+    @property
+    def events(self) -> int:
+        """Events that were heard, repeated ones included."""
+        return self._events + sum(run.events for run in self._runs.values())
+
+    def receive(self, message: Message | Malformed) -> None:
+        """Take what came over the network."""
+        if isinstance(message, Malformed):
+            self._complain("", message.reason)
+            return
+        if message.name not in _DOCUMENTS:
+            self._complain(message.name, "documents of this type are not known to this version")
+            return
+        try:
+            document = self._deserialize(message.payload)
+        except Exception as error:  # noqa: BLE001 - anybody may have sent it
+            self._complain(message.name, f"it cannot be read as {self._serializer} ({error})")
+            return
+        if not isinstance(document, dict):
+            self._complain(message.name, "it is no mapping")
+            return
+        self.hear(message.name, document)
+
+    def hear(self, name: str, document: Mapping[str, Any]) -> None:
+        """Take one document."""
+        self.documents += 1
+        self.heard_at = time.monotonic()
+        try:
+            wanted = self._note(name, document)
+        except Exception:
+            logger.exception("a document of type %r could not be looked at; please report this", name)
+            wanted = True
+        if wanted:
+            self._writer(name, document)
+        if name == "stop":
+            try:
+                self._end(document)
+            except Exception:
+                logger.exception("the end of a run could not be told; please report this")
+
+    def _note(self, name: str, document: Mapping[str, Any]) -> bool:
+        """Whether the writer is to have it."""
+        if name == "start":
+            self._begin(document)
+            return True
+        members = PARENTS.get("event" if name == "bulk_events" else name, ())
+        referred = _referred(members, first_of_bulk(document) if name == "bulk_events" else document)
+        run = next((self._by_uid[uid] for uid in referred if uid in self._by_uid), None)
+        own = str(document.get("uid")) if name in NAMED else ""
+        if run is None and not self._left_out.keys().isdisjoint(referred):
+            _remember(self._left_out, own)
+            return False
+        uid = document.get("run_start")
+        if run is None and isinstance(uid, str) and uid not in self._finished:
+            run = self._join(uid, document)
+            if run is None:
+                _remember(self._left_out, own)
+                return False
+        if run is not None:
+            if own:
+                self._by_uid.setdefault(own, run)
+                run.names.append(own)
+            self._check(run, name, document)
+        return True
+
+    def _begin(self, start: Mapping[str, Any]) -> None:
+        uid = start.get("uid")
+        if isinstance(uid, str) and uid not in self._runs:
+            self._add(HeardRun(uid, str(start.get("plan_name") or "run")))
+
+    def _add(self, run: HeardRun) -> None:
+        self._runs[run.uid] = self._by_uid[run.uid] = run
+        run.names.append(run.uid)
+        self.tell(f"{run.uid}  {run.name}  begins")
+
+    def tell(self, line: str) -> None:
+        """Say it to whoever listens to this listener; that nobody does any more is no reason to end."""
+        try:
+            self._tell_anybody(line)
+        except (OSError, ValueError) as error:
+            # a full disk, a pipe that nobody reads any more, text that the terminal does not know
+            if not self._mute:
+                self._mute = True
+                logger.warning("what is heard cannot be printed (%s); it is published all the same", error)
+
+    def _join(self, uid: str, document: Mapping[str, Any]) -> HeardRun | None:
+        """Take a run whose start was not heard; None when its beginning is published by somebody else."""
+        if self._writer.knows(uid):
+            logger.warning(
+                "run %s was joined in mid-run, and a journal has its beginning, from which it is published: what is "
+                "heard of it now is left out. Start a listener again between two runs",
+                uid,
+            )
+            _remember(self._left_out, uid)
+            return None
+        now = document.get("time")
+        now = float(now) if isinstance(now, int | float) else time.time()
+        reason = f"joined in mid-run: its start, and what came before {iso_time(now)}, was not heard"
+        logger.warning(
+            "run %s was %s. From now on it is published, as far as the descriptors of its streams are heard, and it is "
+            "marked as incomplete",
+            uid,
+            reason,
+        )
+        self._writer("start", stand_in_start(uid, now, reason))
+        self._writer.mark_incomplete(uid, reason)
+        self._add(run := HeardRun(uid, "joined in mid-run", reason, told=True, lacks=reason))
+        return run
+
+    def _check(self, run: HeardRun, name: str, document: Mapping[str, Any]) -> None:
+        """Say what is missing, in the log and to those who read the run."""
+        if name == "stop":
+            missing = run.missing(document)
+            if missing:
+                run.lacks = f"{run.joined}; heard: {missing}" if run.joined else f"documents did not arrive: {missing}"
+                logger.warning("run %s is not whole: %s", run.uid, run.lacks)
+                self._writer.mark_incomplete(run.uid, run.lacks)
+        elif (gap := run.take(name, document)) and not run.told:
+            run.told, run.lacks = True, f"documents did not arrive: {gap}"
+            logger.warning(
+                "run %s: %s. 0MQ drops what it cannot deliver. The run goes on and is marked as incomplete; what is "
+                "missing in all is said when it ends",
+                run.uid,
+                run.lacks,
+            )
+            self._writer.mark_incomplete(run.uid, run.lacks)
+
+    def _end(self, stop: Mapping[str, Any]) -> None:
+        uid = stop.get("run_start")
+        run = self._runs.pop(uid, None) if isinstance(uid, str) else None
+        if run is None:
+            return
+        for uid in run.names:
+            self._by_uid.pop(uid, None)
+        _remember(self._finished, run.uid)
+        self.ended += 1
+        self._events += run.events
+        incomplete = f"  incomplete: {run.lacks}" if run.lacks else ""
+        self.tell(f"{run.uid}  {run.name}  ends: {stop.get('exit_status')}, {run.events} events{incomplete}")
+
+    def _complain(self, name: str, reason: str) -> None:
+        """Say once of each kind what is left out."""
+        self.refused += 1
+        if (name, reason) in self._complained or len(self._complained) >= _MOST_COMPLAINTS:
+            return
+        self._complained.add((name, reason))
+        more = "; what else is like that is not reported" if len(self._complained) == _MOST_COMPLAINTS else ""
+        logger.error("a message%s is left out: %s%s", f" of type {name!r}" if name else "", reason, more)
+
+
+def stand_in_start(uid: str, time: float, reason: str) -> dict[str, Any]:
+    """What stands in the place of a start document that was not heard, and says so (ADR 23)."""
+    return {"uid": uid, "time": time, "blissdata_bluesky": {"stand_in": True, "reason": reason}}
+
+
+def _referred(members: tuple[str, ...], document: Mapping[str, Any]) -> list[str]:
+    return [uid for member in members if isinstance(uid := document.get(member), str)]
+
+
+def _remember(uids: OrderedDict[str, None], uid: str) -> None:
+    if uid:
+        uids[uid] = None
+        while len(uids) > _MOST_REMEMBERED:
+            uids.popitem(last=False)
