@@ -9,10 +9,13 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import BlissdataBlueskyError
+from .archive import archive
 from .demo import demo
 from .doctor import doctor
 from .journal import journal
+from .listen import listen
 from .redis import redis
+from .register import register
 from .serve import serve
 
 FAULT = 2
@@ -36,6 +39,9 @@ app.command()(demo)
 app.command()(redis)
 app.command()(doctor)
 app.command()(serve)
+app.command()(archive)
+app.command()(listen)
+app.command()(register)
 app.add_typer(journal, name="journal")
 
 

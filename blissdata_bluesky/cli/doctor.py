@@ -15,7 +15,7 @@ from rich.table import Table
 from ..connection import open_client, redact
 from ..errors import BlissdataBlueskyError
 from ..protocol import SCAN_PREFIX
-from ..publish.database import named_errors
+from ..publish.database import named_errors, refuse_other_databases
 from ..publish.report import DatabaseReport, OpenScan, inspect
 from ..writer import DEFAULT_JOURNAL
 from .findings import Finding, Level, of_database, of_packages, summed_up, versions
@@ -55,6 +55,7 @@ def doctor(
 def _examine(url: str) -> tuple[DatabaseReport | None, list[Finding]]:
     try:
         with open_client(url) as client:
+            refuse_other_databases(client, url)
             report = inspect(client, url)
             with named_errors(url):
                 # blissdata finds none without its version key

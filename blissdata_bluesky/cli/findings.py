@@ -115,6 +115,13 @@ def _memory(report: DatabaseReport) -> Finding:
         remedy = "set maxmemory: blissdata's memory tracker needs it, and a full machine ends the server"
         return Finding(Level.WARNING, "memory", f"{used:.0f} MiB used, no bound", remedy)
     message = f"{used:.0f} of {bound:.0f} MiB used"
+    if report.used_memory >= report.maxmemory:
+        remedy = (
+            "`CONFIG SET maxmemory` to half as much again until it has trimmed, or delete scans; then give the tracker settings "
+            "that fit (docs/how-to/archive.md)"
+        )
+        message += ": rows are refused, and the memory tracker cannot begin to trim"
+        return Finding(Level.ERROR, "memory", message, remedy)
     if used > FULL * bound:
         return Finding(Level.WARNING, "memory", message, "run blissdata's memory tracker, delete scans, or add memory")
     return Finding(Level.OK, "memory", message)

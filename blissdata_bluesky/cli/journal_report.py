@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.filesize import decimal
 
 from ..connection import redact, target
+from ..errors import JournalError
 from ..journal import Fate, JournalDirectory
-from ..journal.listing import ListedJournal, list_journals
+from ..journal.listing import ListedJournal, list_journals, look_at
 from ..journal.network import network_file_system
 from ..publish.report import DatabaseReport
 from .findings import Finding, Level
 from .journal.shown import in_words, shown_seconds, shown_time, unsent_since
+
+if TYPE_CHECKING:
+    from ..archive.report import WaitingRun
 
 # below either, a warning
 FREE_BYTES, FREE_PART = 2**30, 0.05
 PUBLISHES = "a new writer or `blissdata-bluesky journal replay --all --redis URL` publishes what is left over"
 REPAIRS = "`blissdata-bluesky journal repair --redis URL` lists and closes those whose writers and journals are gone"
 _MOST_SHOWN = 3
+# the archiver flushes within half of it
+_LATE_SECONDS = 10.0
+# compressing, verifying and listing takes no longer, but for very large runs
+_SEALED_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,37 @@ class Behind:
     age: float
     """Seconds since the oldest document that is not sent was given."""
     in_words: str
+
+
+@dataclass(frozen=True)
+class Unarchived:
+    """A run that the archiver is not done with."""
+
+    uid: str
+    archive: str
+    """Root of the archive."""
+    file: str
+    """Absolute path."""
+    unwritten: int
+    """Bytes of the journal that are not in the file."""
+    age: float
+    """Seconds since the oldest document that is not in the file was given; 0 when it has all."""
+    silent: float
+    """Seconds since the last document of the run was given."""
+    over: bool
+    """Whether Redis has the whole run, or does not take it."""
+    attended: bool
+    """Whether an archiver is at work here."""
+
+    @property
+    def late(self) -> bool:
+        """Whether the file lacks what it should have by now."""
+        return self.age > _LATE_SECONDS
+
+    @property
+    def unsealed(self) -> bool:
+        """Whether the file has all, and an archiver that could be done with it."""
+        return self.attended and self.over and not self.unwritten and self.silent > _SEALED_SECONDS
 
 
 @dataclass(frozen=True)
@@ -65,12 +105,14 @@ class JournalReport:
     published: tuple[str, ...]
     """Uids of those that are being published."""
     fault: dict[str, Any] | None
-    """The last one that a publisher noted."""
+    """The last one that a publisher or an archiver noted."""
+    unarchived: tuple[Unarchived, ...]
+    """Runs that have a place in an archive and are not wholly there."""
 
 
 def examine(directory: Path) -> JournalReport:
     """Look at a directory that exists; nothing is changed. Raises JournalError when it cannot be used."""
-    fault = JournalDirectory(directory).fault()
+    journal_directory = JournalDirectory(directory)
     journals = list_journals(directory)
     disk = shutil.disk_usage(directory)
     known = [journal for journal in journals if journal.header is not None]
@@ -90,7 +132,8 @@ def examine(directory: Path) -> JournalReport:
         targets=tuple(sorted({journal.header.target for journal in to_do if journal.header})),
         unfinished=tuple(journal.header.uid for journal in to_do if journal.header and journal.fate == Fate.UNFINISHED),
         published=tuple(journal.header.uid for journal in known if journal.header and journal.owned),
-        fault=fault,
+        fault=journal_directory.fault(),
+        unarchived=tuple(_unarchived(journal_directory)),
     )
 
 
@@ -119,6 +162,7 @@ def of_journals(report: JournalReport, url: str | None) -> list[Finding]:
     return [
         _journals(report),
         _lag(report),
+        *_archiver(report),
         _disk(report),
         *_network(report),
         *_unreadable(report),
@@ -130,6 +174,32 @@ def of_journals(report: JournalReport, url: str | None) -> list[Finding]:
 def _behind(journal: ListedJournal) -> Behind:
     uid = journal.header.uid if journal.header else ""
     return Behind(uid, journal.unsent, max(0.0, time.time() - unsent_since(journal)), in_words(journal))
+
+
+def _unarchived(directory: JournalDirectory) -> Iterator[Unarchived]:
+    if not directory.to_archive():
+        return
+    # with h5py, which takes as long to import as all the rest
+    from ..archive.report import waiting_runs
+
+    for run in waiting_runs(directory):
+        with suppress(JournalError):
+            # one that is gone meanwhile is archived
+            yield _unarchived_run(run)
+
+
+def _unarchived_run(run: WaitingRun) -> Unarchived:
+    listed = look_at(run.journal)
+    return Unarchived(
+        uid=run.header.uid,
+        archive=run.header.archive,
+        file=str(run.header.identity.get("path")),
+        unwritten=run.unwritten,
+        age=max(0.0, time.time() - unsent_since(replace(listed, sent=run.offset))) if run.unwritten else 0.0,
+        silent=max(0.0, time.time() - listed.modified),
+        over=listed.fate != Fate.UNFINISHED,
+        attended=run.attended,
+    )
 
 
 def _journals(report: JournalReport) -> Finding:
@@ -152,6 +222,53 @@ def _lag(report: JournalReport) -> Finding:
     total, oldest = sum(run.unsent for run in report.behind), max(run.age for run in report.behind)
     message = f"{decimal(total)} of {len(report.behind)} runs not sent, the oldest for {shown_seconds(oldest)}"
     return Finding(Level.OK, "lag", message)
+
+
+def _archiver(report: JournalReport) -> Iterator[Finding]:
+    runs = report.unarchived
+    late = [run for run in runs if run.late or (run.unwritten and _reason(report, run))]
+    for run in late[:_MOST_SHOWN]:
+        message = f"run {run.uid}: {decimal(run.unwritten)} of its journal are not in {run.file}"
+        message += f", the oldest for {shown_seconds(run.age)}" + _reason(report, run)
+        yield Finding(Level.ERROR, "archiver", message, _remedy(report, run))
+    if len(late) > _MOST_SHOWN:
+        yield Finding(Level.ERROR, "archiver", f"{len(late) - _MOST_SHOWN} more runs are as late, of {len(runs)}")
+    yield from _unattended(report, [run for run in runs if not run.attended and run not in late])
+    for run in [run for run in runs if run.unsealed][:_MOST_SHOWN]:
+        message = f"run {run.uid}: {run.file} has all since {shown_seconds(run.silent)}, and is not sealed and listed"
+        yield Finding(Level.WARNING, "archiver", message + _reason(report, run), _remedy(report, run))
+    if not late and all(run.attended and not run.unsealed for run in runs):
+        message = f"{len(runs)} runs are being archived" if runs else "no run is to be archived"
+        yield Finding(Level.OK, "archiver", message)
+
+
+def _unattended(report: JournalReport, runs: Sequence[Unarchived]) -> Iterator[Finding]:
+    for root in sorted({run.archive for run in runs}):
+        count = sum(run.archive == root for run in runs)
+        message = f"{count} runs are to be archived in {root}, and no archiver is at work on {report.directory}"
+        yield Finding(Level.WARNING, "archiver", message, _starts(report, root))
+
+
+def _reason(report: JournalReport, run: Unarchived) -> str:
+    """What the archiver has noted of this run, unless another fault came after it."""
+    message = str(report.fault.get("message")) if report.fault else ""
+    # what a publisher notes does not name the file
+    return f": {message.removeprefix(f'run {run.uid}: ')}" if run.uid in message and run.file in message else ""
+
+
+def _remedy(report: JournalReport, run: Unarchived) -> str:
+    if not run.attended:
+        return _starts(report, run.archive)
+    if _reason(report, run):
+        return "mend that and restart the archiver; the journal is kept until then"
+    return (
+        f"an archiver is at work: its log ({report.directory}/archiver.log when a writer started it) may say why, or the "
+        f"disk of {run.archive} is slow or full; rows that Redis trims meanwhile can be read when it has caught up"
+    )
+
+
+def _starts(report: JournalReport, root: str) -> str:
+    return f"`blissdata-bluesky archive --journal {report.directory} --root {root}` writes them, as a writer's archiver does"
 
 
 def _disk(report: JournalReport) -> Finding:

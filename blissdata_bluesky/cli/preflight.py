@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
+from pathlib import Path
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
-from tiled.alembic_utils import DatabaseUpgradeNeeded
-from tiled.utils import ensure_specified_sql_driver
-
-from ..catalog import Catalog
-from ..connection import HIDDEN, redact
-from ..errors import CatalogError, TiledServerError
-
-DATABASES = ("sqlite", "postgresql")
-CONNECT_SECONDS = 15.0
+from ..catalog import Registrar
+from ..errors import TiledServerError
 
 
 def check_address(host: str, port: int) -> None:
@@ -31,26 +22,9 @@ def check_address(host: str, port: int) -> None:
         raise TiledServerError(_not_ours(host, port, "not an address of this computer"))
 
 
-def check_catalog(catalog: str) -> None:
+def check_catalog(catalog: str | Path) -> None:
     """Open the database and make what is missing in it. Raises CatalogError."""
-    url = _url(catalog)
-    try:
-        asyncio.run(_prepare(catalog))
-    except DatabaseUpgradeNeeded as error:
-        raise CatalogError(
-            f"the catalog {_shown(url, catalog)} was made by another version of Tiled: "
-            "run `tiled catalog upgrade-database` on it, or give a new one"
-        ) from error
-    # each driver has errors of its own, of no common class
-    except Exception as error:
-        remedy = (
-            "give a SQLite file, or a new one in a directory that exists and can be written to"
-            if url.get_backend_name() == "sqlite"
-            else "start PostgreSQL there, or correct host, user, password and database of the URL"
-        )
-        raise CatalogError(
-            f"the catalog {_shown(url, catalog)} cannot be used ({_reason(error, url)}): {remedy}"
-        ) from error
+    Registrar(catalog).close()
 
 
 def _not_ours(host: str, port: int, reason: str) -> str:
@@ -73,47 +47,3 @@ def _can_bind(family: int, address: tuple[object, ...]) -> bool:
                 return False
             raise
     return True
-
-
-def _url(catalog: str) -> URL:
-    try:
-        url = make_url(ensure_specified_sql_driver(catalog))
-        if url.get_backend_name() in DATABASES:
-            return url
-        reason = f"{url.get_backend_name()} is not supported"
-    except Exception as error:
-        # the reason may quote a part of the password
-        raise CatalogError(_not_usable(catalog, "it cannot be parsed")) from error
-    raise CatalogError(_not_usable(catalog, reason))
-
-
-def _not_usable(catalog: str, reason: str) -> str:
-    shown = redact(catalog)
-    return (
-        f"{'what --catalog gives' if shown == HIDDEN else shown} is not a usable catalog ({reason}): give a file, sqlite:///file or "
-        "postgresql://user:password@host:port/database, with special characters of the password percent-encoded"
-    )
-
-
-async def _prepare(catalog: str) -> None:
-    listed = Catalog(catalog, None)
-    try:
-        await asyncio.wait_for(listed.startup(), CONNECT_SECONDS)
-    finally:
-        await listed.shutdown()
-
-
-def _shown(url: URL, catalog: str) -> str:
-    if url.get_backend_name() == "sqlite":
-        return url.database or "in memory"
-    shown = redact(catalog)
-    return f"postgresql://{HIDDEN}" if shown == HIDDEN else shown
-
-
-def _reason(error: BaseException, url: URL) -> str:
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        error = error.orig
-    if isinstance(error, TimeoutError):
-        return f"no answer within {CONNECT_SECONDS:.0f} s"
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].replace(url.password, HIDDEN) if url.password else lines[0]

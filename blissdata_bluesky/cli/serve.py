@@ -1,4 +1,4 @@
-"""`blissdata-bluesky serve`: a Tiled server of the runs in one Redis, in the foreground."""
+"""`blissdata-bluesky serve`: a Tiled server of live and archived runs, in the foreground."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
+from ..connection import redact
 from ..errors import RedisUnreachableError, TiledServerError
+from .external_root import ExternalRoots
 
 
 def serve(
-    redis: Annotated[str, typer.Option(help="URL of the Redis that BlissdataWriter writes to.")],
+    redis: Annotated[str | None, typer.Option(help="URL of the Redis that BlissdataWriter writes to.")] = None,
+    archive: Annotated[Path | None, typer.Option(file_okay=False, help="Directory of the archived runs.")] = None,
     catalog: Annotated[
-        str | None, typer.Option(help="Keep the list of runs here: a file, sqlite:///… or postgresql://…")
+        str | None,
+        typer.Option(
+            help="Keep the list of runs here: a file, sqlite:///… or postgresql://…; the default is catalog.db in the archive."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at; others than this computer need a wider one.")] = (
         "127.0.0.1"
@@ -31,26 +37,46 @@ def serve(
         Path | None,
         typer.Option(file_okay=False, help="Finish the runs that writers on this directory leave when they die."),
     ] = None,
+    external_root: ExternalRoots = None,
 ) -> None:
-    """Serve live Bluesky runs to Tiled clients and browsers, until Ctrl-C."""
-    # heavy, and other commands do without it
-    from ..tiled.server import is_loopback, make_app, new_api_key
-    from .preflight import check_address, check_catalog
-
+    """Serve live and archived Bluesky runs to Tiled clients and browsers, until Ctrl-C."""
+    if redis is None and archive is None:
+        raise typer.BadParameter("give --redis, --archive or both", param_hint="--redis")
+    if redis is None and journal is not None:
+        raise typer.BadParameter("it needs --redis, into which the runs are finished", param_hint="--journal")
     if api_key is not None and not (api_key.isascii() and api_key.isalnum()):
         raise typer.BadParameter("only letters and digits", param_hint="--api-key")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        check_address(host, port)
-        if catalog is not None:
-            check_catalog(catalog)
-        _warn_if_away(redis)
+        # heavy, and other commands do without it
+        from ..tiled.server import is_loopback, make_app, new_api_key
+
+        tree = _checked_tree(redis, archive, catalog, host, port, external_root or None)
         key = api_key or new_api_key()
-        app = make_app(redis, catalog, key, public=public, compress=not is_loopback(host))
-        with _recovery(journal, redis):
-            _run(app, host, port, "" if public else key, journal)
+        app = make_app(tree, key, public=public, compress=not is_loopback(host))
+        served = _served(redis, archive, journal, external_root)
+        with _recovery(journal, redis or ""):
+            _run(app, host, port, "" if public else key, served)
     except KeyboardInterrupt:
         return
+
+
+def _checked_tree(
+    redis: str | None, archive: Path | None, catalog: str | None, host: str, port: int, external_roots: list[str] | None
+) -> Any:
+    """The tree to serve, after everything was tried that it needs."""
+    from ..catalog import catalog_of
+    from ..tiled.tree import check_archive, from_uri
+    from .preflight import check_address, check_catalog
+
+    check_address(host, port)
+    root = None if archive is None else check_archive(archive)
+    kept: str | Path | None = catalog if catalog is not None or root is None else catalog_of(root)
+    if kept is not None:
+        check_catalog(kept)
+    if redis is not None:
+        _warn_if_away(redis)
+    return from_uri(redis, root, kept, external_roots)
 
 
 @contextmanager
@@ -69,10 +95,10 @@ def _recovery(journal: Path | None, redis: str) -> Iterator[None]:
         recovery.stop()
 
 
-def _run(app: Any, host: str, port: int, key: str, journal: Path | None) -> None:
+def _run(app: Any, host: str, port: int, key: str, served: list[str]) -> None:
     from ..tiled.server import Served
 
-    server = Served(app, host, port, lambda at: typer.echo(_welcome(host, at, key, journal)))
+    server = Served(app, host, port, lambda at: typer.echo(_welcome(host, at, key, served)))
     failed = None
     try:
         server.run()
@@ -91,13 +117,27 @@ def _warn_if_away(url: str) -> None:
         typer.echo(f"blissdata-bluesky: {error}; runs will be listed as soon as it answers", err=True)
 
 
-def _welcome(host: str, port: int, key: str, journal: Path | None) -> str:
+def _served(
+    redis: str | None, archive: Path | None, journal: Path | None, external_roots: list[str] | None
+) -> list[str]:
+    """One line for each place that something is done with."""
+    return [
+        *([f"  live    runs of {redact(redis)}"] if redis else []),
+        *([f"  archive runs of {archive}"] if archive else []),
+        *([f"  journal runs that dead writers leave in {journal} are finished"] if journal else []),
+        *(f"  files   of detectors in {root}" for root in external_roots or ()),
+    ]
+
+
+def _welcome(host: str, port: int, key: str, served: list[str]) -> str:
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     query = f"?api_key={key}" if key else ""
-    recovers = f"\n  journal runs that dead writers leave in {journal} are finished" if journal else ""
-    return f"""\
-Tiled is ready
-  browse  {place}/ui/browse/{query}
-  read    from tiled.client import from_uri
-          client = from_uri("{place}/api/v1{query}"){recovers}
-Ctrl-C ends it."""
+    lines = [
+        "Tiled is ready",
+        *served,
+        f"  browse  {place}/ui/browse/{query}",
+        "  read    from tiled.client import from_uri",
+        f'          client = from_uri("{place}/api/v1{query}")',
+        "Ctrl-C ends it.",
+    ]
+    return "\n".join(lines)

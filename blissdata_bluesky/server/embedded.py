@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 import redis
@@ -72,7 +71,7 @@ class RedisServer:
         executable: str | Path | None = None,
         modules: Sequence[str | Path] | None = None,
     ) -> None:
-        self._port = port or _free_port()
+        self._port = port or free_port()
         self._maxmemory = maxmemory
         self._directory = None if directory is None else Path(directory).absolute()
         self._executable = executable
@@ -132,9 +131,7 @@ class RedisServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _open_log(self) -> IO[bytes]:
@@ -243,8 +240,13 @@ class _NotReadyError(Exception):
     """Why the server did not become ready."""
 
 
-def _free_port() -> int:
-    for port in random.sample(PORTS, 100):
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 below those that clients are given, where nobody listens now.
+
+    Raises RedisServerStartError.
+    """
+    # processes that seed `random` alike must not choose alike
+    for port in random.SystemRandom().sample(PORTS, 100):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))

@@ -13,7 +13,7 @@ import typer
 from rich.filesize import decimal
 from rich.markup import escape
 
-from ...journal import Fate, Header, Retention
+from ...journal import ARCHIVE_SUFFIX, Fate, Header, Retention
 from ...journal.listing import ListedJournal, first_unsent
 from ...packing import unpack_document
 
@@ -43,6 +43,8 @@ def in_words(journal: ListedJournal) -> str:
     """What has become of it."""
     if journal.header is None:
         return journal.fault.replace(str(journal.path), "it").removeprefix("journal ")
+    if journal.fate == Fate.FINISHED and journal.path.with_suffix(ARCHIVE_SUFFIX).exists():
+        return "finished, kept until it is archived"
     if journal.fate == Fate.FINISHED:
         days = max(0, round((journal.modified + Retention().seconds - time.time()) / 86400))
         return f"finished, kept {days} d"

@@ -1,0 +1,107 @@
+"""`blissdata-bluesky archive`: writes the runs of a directory of journals into NeXus files, in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..writer import DEFAULT_JOURNAL
+from .external_root import ExternalRoots
+
+_ONCE_SECONDS = 60.0
+
+if TYPE_CHECKING:
+    from ..archive.registering import Register
+    from ..archive.run import ArchivedRun
+    from ..catalog.registrar import Registrar
+
+
+def archive(
+    root: Annotated[Path, typer.Option(file_okay=False, help="Directory of the archive, as the writers name it.")],
+    journal: Annotated[
+        Path, typer.Option(file_okay=False, help="Directory of the journals, as the writers name it.")
+    ] = DEFAULT_JOURNAL,
+    catalog: Annotated[
+        str | None,
+        typer.Option(help="List of the runs: a file, sqlite:///… or postgresql://…; ROOT/catalog.db without it."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when all that has ended is archived.")] = False,
+    external_root: ExternalRoots = None,
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
+) -> None:
+    """Archive runs while they go on: one NeXus/HDF5 file each, until Ctrl-C."""
+    # heavy, and other commands do without it
+    from ..archive.lock import PATIENCE_SECONDS
+    from ..archive.service import Archiver
+    from ..external import Roots
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # an exception might be raised where Python ignores it
+        signal.signal(number, lambda *_: stop.set())
+    with _registering(root, catalog) as register:
+        # one that a writer has started may be about to end
+        patience = _ONCE_SECONDS if once else PATIENCE_SECONDS
+        roots = Roots.parse(external_root) if external_root else None
+        archiver = Archiver(journal.expanduser().absolute(), root, register, patience, external_roots=roots)
+        typer.echo(f"archiving {journal} in {archiver.root}{'' if once else '; Ctrl-C ends it'}")
+        archiver.run(_wanted(once=once, until_eof=until_eof), stop)
+        if once:
+            typer.echo("nothing is left to be done now")
+
+
+def _wanted(*, once: bool, until_eof: bool) -> Callable[[], bool]:
+    if once:
+        return lambda: False
+    return (lambda: not _at_end(sys.stdin)) if until_eof else (lambda: True)
+
+
+def _at_end(pipe: Any) -> bool:
+    """Whether nobody holds the other end of a pipe that nobody writes to."""
+    return bool(select.select([pipe], [], [], 0)[0])
+
+
+@contextmanager
+def _registering(root: Path, catalog: str | None) -> Iterator[Register | None]:
+    """What puts runs on the list, and says so; None without Tiled. Raises CatalogError when the wanted one fails."""
+    missing = [package for package in ("tiled", "sqlalchemy") if find_spec(package) is None]
+    if missing:
+        typer.echo(
+            f"blissdata-bluesky: runs are archived and not put on the list, for {missing[0]} is not installed; "
+            "`blissdata-bluesky register` does it where it is",
+            err=True,
+        )
+        yield None
+        return
+    registrars: list[Registrar] = []
+
+    def register(runs: Sequence[ArchivedRun]) -> None:
+        # they take seconds to import, in which rows can be written
+        from ..catalog import Registration, catalog_of
+        from ..catalog.registrar import Registrar
+
+        if not registrars:
+            registrars.append(Registrar(catalog or catalog_of(root)))
+        registrars[0].register(Registration(run.uid, run.start, run.stop, run.incomplete, run.file) for run in runs)
+        for run in runs:
+            if run.complete:
+                typer.echo(f"{run.uid}  {run.file}{'  incomplete: ' + run.incomplete if run.incomplete else ''}")
+
+    try:
+        if catalog is not None:
+            register([])
+        yield register
+    finally:
+        for registrar in registrars:
+            registrar.close()
