@@ -17,6 +17,7 @@ from blissdata.redis_engine.store import DataStore
 from blissdata.streams.default import Stream
 
 from blissdata_bluesky import BlissdataWriter
+from blissdata_bluesky.server.embedded import free_port
 
 Callback = Callable[[str, dict[str, Any]], None]
 
@@ -76,7 +77,7 @@ def blissdata_streams(url: str) -> Iterator[tuple[Callback, Callable[[], None]]]
 @contextmanager
 def tiled_server(directory: Path) -> Iterator[str]:
     """A stock Tiled catalog server in a process of its own; the URL with its key."""
-    port, key = _free_port(), "secret"
+    port, key = free_port(), "secret"
     command = [sys.executable, "-m", "tiled", "serve", "catalog", "--temp", "--port", str(port), "--api-key", key]
     with (directory / "tiled.log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "TMPDIR": str(directory)})
@@ -97,12 +98,6 @@ def tiled_writer(url: str, batch: int) -> Iterator[tuple[Callback, Callable[[], 
     client = from_uri(url)
     yield TiledWriter(client, batch_size=batch), lambda: None
     client.context.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:

@@ -21,6 +21,7 @@ EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "P6": ("dead",),
     "P7": ("log",),
     "P8": ("torn",),
+    "A1": ("archive",),
 }
 PROMISES = {
     "P1": "Redis never stalls a scan; flush, close and exit end in time",
@@ -31,12 +32,13 @@ PROMISES = {
     "P6": "a damaged run never looks complete",
     "P7": "two lines in the log for an outage",
     "P8": "a damaged journal loads up to the last whole record",
+    "A1": "an archiver that is killed loses nothing, and its file can be read",
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
-    parser.add_argument("promises", nargs="*", choices=[[], *EXPERIMENTS], metavar="P1 … P8")
+    parser.add_argument("promises", nargs="*", choices=[[], *EXPERIMENTS], metavar="P1 … P8, A1")
     parser.add_argument("--short", action="store_true", help="the sizes that the tests use")
     arguments = parser.parse_args()
     # what the writer says of the faults is counted, not shown

@@ -43,7 +43,8 @@ def bench(directory: Path, delay: float = 0.5) -> Iterator[Bench]:
 def killed(bench: Bench) -> Iterator[None]:
     """The server is killed, and started again with what it has on disk."""
     os.kill(bench.server.pid or 0, signal.SIGKILL)
-    bench.server.wait(10)
+    if not bench.server.wait(60):
+        raise TimeoutError("the server has not ended")
     yield
     bench.server.start()
 

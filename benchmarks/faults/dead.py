@@ -69,12 +69,12 @@ def kill(url: str, journal: Path, seconds: float) -> int:
 
 
 def by_recover(url: str, journal: Path) -> None:
-    recover(journal, url, 30)
+    recover(journal, url, 60)
 
 
 def by_the_next_writer(url: str, journal: Path) -> None:
     with BlissdataWriter(url, journal=journal) as writer:
-        eventually(lambda: writer.statistics().recovered, 30)
+        eventually(lambda: writer.statistics().recovered, 60)
 
 
 FINISHERS: dict[str, Callable[[str, Path], None]] = {"recover": by_recover, "next writer": by_the_next_writer}
@@ -98,7 +98,7 @@ def die_and_be_deleted(server: RedisServer) -> bool:
         kill(server.url, Path(directory), 0.2)
         DataStore(server.url).delete_scan(scan_key(UID), force=True)
         for _ in range(2):
-            recover(directory, server.url, 30)
+            recover(directory, server.url, 60)
         return not client.exists(scan_key(UID)) or client.ttl(scan_key(UID)) >= 0
 
 

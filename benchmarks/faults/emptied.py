@@ -49,7 +49,7 @@ def flushall(server: RedisServer) -> None:
 
 def restart(server: RedisServer) -> None:
     os.kill(server.pid or 0, signal.SIGKILL)
-    if not server.wait(10):
+    if not server.wait(60):
         raise TimeoutError("the server has not ended")
     server.start()
 
@@ -69,10 +69,10 @@ def lose(moment: str, way: str) -> Outcome:
         before = _entries(server, published.run.uid)
         with _readers(server, published.run.uid, has_rows=moment != MOMENTS[0]) as finish:
             if moment == MOMENTS[2]:
-                proxy.cut_request(b"end_time", 0)
+                # else the writer might have come again before
+                proxy.cut_request(b"end_time", 0, meanwhile=lambda: LOSSES[way](server))
                 published.stop()
                 eventually(lambda: proxy.faults)
-                LOSSES[way](server)
             else:
                 LOSSES[way](server)
                 published.events(ROWS)
@@ -106,7 +106,7 @@ def _readers(server: RedisServer, uid: str, *, has_rows: bool) -> Iterator[Calla
         def finish(published: Published) -> bool:
             expected = published.collector.streams(uid).get("primary:integer", [])
             while cursor and len(seen) < len(expected):
-                seen.extend(cursor.read(timeout=10).get_data())
+                seen.extend(cursor.read(timeout=60).get_data())
             run.refresh()
             late = list(run.streams["primary"].read("integer"))
             return (not cursor or seen == expected) and early == expected[: len(early)] and late == expected
@@ -115,7 +115,7 @@ def _readers(server: RedisServer, uid: str, *, has_rows: bool) -> Iterator[Calla
 
 
 def _flush(writer: BlissdataWriter) -> None:
-    if not writer.flush(30):
+    if not writer.flush(90):
         raise TimeoutError("Redis has not acknowledged what it was given")
 
 

@@ -39,7 +39,7 @@ _ENDING = """
     publish = writer.BlissdataWriter(sys.argv[1], journal=sys.argv[2])
     begun = every_type()
     publish(*begun[0])
-    assert publish.flush(10)
+    assert publish.flush(60)
     print("ready", flush=True)
     sys.stdin.readline()
     for document in begun[1:]:
@@ -66,7 +66,7 @@ def ending(kind: str, timeout: float) -> Ending:
         writer = BlissdataWriter(there.proxy.url + IMPATIENT, journal=directory / "one")
         documents = every_type()
         writer(*documents[0])
-        writer.flush(10)
+        writer.flush(60)
         arguments = [there.proxy.url, str(directory / "other"), str(timeout)]
         process = stack.enter_context(
             subprocess.Popen(
@@ -78,7 +78,8 @@ def ending(kind: str, timeout: float) -> Ending:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdout.readline()
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError("the other process did not begin its run")
         with ENDINGS[kind](there):
             for document in documents[1:]:
                 writer(*document)
@@ -87,7 +88,7 @@ def ending(kind: str, timeout: float) -> Ending:
             process.stdin.write("\n")
             process.stdin.flush()
             began = float(process.stdout.readline())
-            process.wait(timeout + 30)
+            process.wait(timeout + 60)
             exit_ = time.time() - began
         return Ending(timeout, flush, close, exit_, any((directory / "other").glob("*.journal")))
 

@@ -33,6 +33,8 @@ POLICIES: tuple[Fsync, ...] = ("never", "run", 0.05)
 LONGEST_LIFE = 0.08
 SECONDS = 30.0
 _COUNT_BYTES = 8
+# documents that a writer has given at least; fewer for some than for others
+_LEAST = 5
 
 
 @dataclass
@@ -71,19 +73,20 @@ def kill_writers(kills: int, seed: int = 0) -> Outcome:
     random_life = random.Random(seed)
     for number in range(kills):
         with tempfile.TemporaryDirectory(prefix="kills-") as directory:
-            given = _killed(Path(directory), POLICIES[number % len(POLICIES)], random_life.uniform(0, LONGEST_LIFE))
+            life = random_life.uniform(0, LONGEST_LIFE)
+            given = _killed(Path(directory), POLICIES[number % len(POLICIES)], life, least=1 + number % _LEAST)
             _compare(Path(directory), given, outcome)
     return outcome
 
 
-def _killed(directory: Path, fsync: Fsync, life: float) -> int:
-    """Let a writer run for `life` seconds after its first document; how many documents it reported."""
+def _killed(directory: Path, fsync: Fsync, life: float, least: int) -> int:
+    """Let a writer run for `life` seconds after its first `least` documents; how many documents it reported."""
     reading, writing = os.pipe()
     child = _fork(directory, fsync, writing)
     os.close(writing)
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         try:
-            reports = _reports(pipe, SECONDS, most=1)
+            reports = _reports(pipe, SECONDS, enough=least * _COUNT_BYTES)
             reports += _reports(pipe, life)
         finally:
             os.kill(child, signal.SIGKILL)
@@ -94,16 +97,15 @@ def _killed(directory: Path, fsync: Fsync, life: float) -> int:
     return int.from_bytes(reports[-_COUNT_BYTES:], "little")
 
 
-def _reports(pipe: io.FileIO, seconds: float, most: int = 2**31) -> bytes:
-    """What comes within so many seconds, or so many reads: a pipe that is not read would stop the writer."""
+def _reports(pipe: io.FileIO, seconds: float, enough: int = 2**31) -> bytes:
+    """What comes within so many seconds, or so many bytes: a pipe that is not read would stop the writer."""
     deadline, reports = time.monotonic() + seconds, b""
-    while most and (left := deadline - time.monotonic()) > 0:
+    while len(reports) < enough and (left := deadline - time.monotonic()) > 0:
         if select.select([pipe], [], [], left)[0]:
             piece = pipe.read(2**16)
             if not piece:
                 raise RuntimeError("the writer ended by itself")
             reports += piece
-            most -= 1
     return reports
 
 

@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -27,16 +27,16 @@ from .figure import Figure
 PASSWORD = "never-to-be-seen"
 _RUNS = 3
 _BURST = 30
-# so long may a reply take before the connection counts as lost: enough for a busy machine
-_REPLY_SECONDS = 1.0
+# so long may a reply take before the connection counts as lost: nothing else tells of a server that is silent
+_REPLY_SECONDS, _REPLY_SECONDS_OF_SILENT = 60.0, 5.0
 _FAULT_SECONDS = 0.4
-_END_SECONDS = 8.0
+_END_SECONDS = 60.0
 
 FLAPPING = "flapping"
 KINDS = [*(kind for kind in FAULTS if kind not in {"disk full", "connections: delay"}), FLAPPING]
 _FLAPS = 5
 _SILENT = {f"connections: {Fault.HANG}", "SIGSTOP"}
-# over at once: what is given later is given afterwards
+# over at once
 _INSTANT = "FLUSHALL"
 # reading goes on
 _UNSEEN_BY_IDLE = "maxmemory"
@@ -83,6 +83,11 @@ class Told:
         )
 
     @property
+    def interrupted(self) -> bool:
+        """Whether an outage was told of, and its end not yet: each takes one record."""
+        return len(self.records) % 2 == 1
+
+    @property
     def counted(self) -> bool:
         """Whether the numbers of what was caught up are possible."""
         return self.during <= sum(self.outages) <= self.during + self.after
@@ -101,6 +106,7 @@ def kinds(scan: Scan) -> list[str]:
 def tell(kind: str, scan: Scan) -> Told:
     """One outage (many, when it flaps), while several runs are open."""
     told = Told()
+    reply = _REPLY_SECONDS_OF_SILENT if kind in _SILENT else _REPLY_SECONDS
     with (
         tempfile.TemporaryDirectory() as directory,
         bench(Path(directory) / "redis") as there,
@@ -109,14 +115,14 @@ def tell(kind: str, scan: Scan) -> Told:
         listening(told),
     ):
         _let_in(there)
-        url = there.proxy.url.replace("//", f"//bluesky:{PASSWORD}@") + f"?socket_timeout={_REPLY_SECONDS}"
+        url = there.proxy.url.replace("//", f"//bluesky:{PASSWORD}@") + f"?socket_timeout={reply}"
         with BlissdataWriter(url, journal=Path(directory) / "journal") as writer:
             runs = [_Run(writer) for _ in range(_RUNS)]
-            writer.flush(10)
+            if not writer.flush(_END_SECONDS):
+                raise RuntimeError("the runs could not be begun")
+            _forget_the_beginning(told)
             for _ in range(_FLAPS if kind == FLAPPING else 1):
-                burst, more = _fault(there, kind, scan, runs)
-                told.during += burst if kind == _INSTANT else burst + more
-                told.after += more if kind == _INSTANT else 0
+                told.during += _fault(there, kind, scan, runs, told)
                 if kind == "SIGKILL":
                     _let_in(there)
             deadline = time.monotonic() + _END_SECONDS
@@ -131,17 +137,31 @@ def tell(kind: str, scan: Scan) -> Told:
     return told
 
 
-def _fault(there: Bench, kind: str, scan: Scan, runs: list[_Run]) -> tuple[int, int]:
-    """Return how many documents were given at the beginning, and how many more until it ended."""
-    burst = more = 0
+def _forget_the_beginning(told: Told) -> None:
+    """A machine that is very busy may have had an outage of its own already."""
+    deadline = time.monotonic() + _END_SECONDS
+    while told.interrupted and time.monotonic() < deadline:
+        time.sleep(0.005)
+    told.records.clear()
+
+
+def _fault(there: Bench, kind: str, scan: Scan, runs: list[_Run], told: Told) -> int:
+    """Return how many documents were given until it ended."""
     fault = FAULTS[f"connections: {Fault.RESET}" if kind == FLAPPING else kind]
-    with fault(there):
-        end = time.monotonic() + _FAULT_SECONDS + (_REPLY_SECONDS if kind in _SILENT else 0)
-        burst += _events(runs, _BURST) if scan is not Scan.IDLE else 0
-        while time.monotonic() < end:
-            more += _events(runs, 1) if scan is Scan.BUSY else 0
-            time.sleep(0.005)
-    return burst, more
+    # else the burst might go on when all is over
+    held = there.proxy.spoilt(Fault.HANG) if kind == _INSTANT else nullcontext()
+    with held, fault(there):
+        given = _events(runs, _BURST) if scan is not Scan.IDLE else 0
+        return given if kind == _INSTANT else given + _until_it_is_told(told, scan, runs)
+
+
+def _until_it_is_told(told: Told, scan: Scan, runs: list[_Run]) -> int:
+    """Let the fault last, until it has been noticed at least; return how many documents were given."""
+    given, began = 0, time.monotonic()
+    while (seconds := time.monotonic() - began) < _FAULT_SECONDS or (not told.interrupted and seconds < _END_SECONDS):
+        given += _events(runs, 1) if scan is Scan.BUSY else 0
+        time.sleep(0.005)
+    return given
 
 
 def _let_in(there: Bench) -> None:

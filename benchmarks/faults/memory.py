@@ -32,16 +32,19 @@ Document = tuple[str, dict[str, Any]]
 _SCALARS = 20
 _IMAGE = (1024, 512)
 _BURST_SECONDS = 0.02
+# of events that come at once, when it lags behind: the memory is looked at all the while
+_LONGEST_BURST_SECONDS = 0.06
 _CAUGHT_UP_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
 class Outage:
-    """What is given while Redis is away."""
+    """What is given while Redis is away: `seconds` x `rate` events."""
 
     seconds: float
+    """It lasts longer where events cannot be given at this rate."""
     rate: int
-    """Events per second."""
+    """Events per second, at most."""
     limit: int
     """Bytes that may wait in memory."""
     images: bool = False
@@ -124,7 +127,7 @@ def _main(url: str, journal: str, options: str) -> None:
         memory.catching_up = time.monotonic() - began
         # only now it finds room in memory, whether there is a journal or not
         writer("stop", stop(begun[0][1]))
-        writer.flush(60)
+        writer.flush(300)
     print(json.dumps(asdict(memory)))
 
 
@@ -133,8 +136,10 @@ def _give(writer: writer_module.BlissdataWriter, documents: Iterator[Document], 
     intake = writer._publisher.intake
     largest = 2 * 2**20 if memory.outage.images else 4096
     began = time.monotonic()
-    while (now := time.monotonic() - began) < memory.outage.seconds:
-        for document in itertools.islice(documents, int(now * memory.outage.rate) - memory.events):
+    while memory.events < memory.outage.seconds * memory.outage.rate:
+        now = time.monotonic() - began
+        due = int(now * memory.outage.rate) - memory.events
+        for document in itertools.islice(documents, min(due, int(_LONGEST_BURST_SECONDS * memory.outage.rate))):
             writer(*document)
             memory.events += 1
         size = _rss()

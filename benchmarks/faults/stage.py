@@ -23,7 +23,7 @@ from blissdata_bluesky.publish.database import connect
 from blissdata_bluesky.server import RedisServer
 from tests.proxy import Proxy
 
-SECONDS = 30.0
+SECONDS = 60.0
 RESTARTS = ("restart", "restart after SIGKILL", "restart, empty")
 BATCHES = [1, 2, 7, 40, 4000]
 _NEVER_SENT = b"\0 is in no request"

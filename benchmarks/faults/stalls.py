@@ -72,8 +72,6 @@ def _give(writer: BlissdataWriter, document: Document, survived: Survived, cell:
         survived.failed.append(f"{cell}: {error!r}")
     seconds = time.perf_counter() - began
     survived.slowest = max(survived.slowest, seconds)
-    if seconds > CALL_SECONDS:
-        survived.failed.append(f"{cell}: {document[0]} took {seconds:.1f} s")
 
 
 def _wrong(bench: Bench, documents: list[Document]) -> str:
@@ -114,7 +112,7 @@ def figures(short: bool) -> list[Figure]:
             "P1",
             f"{len(FAULTS)} faults x {len(TYPES)} document types; slowest call {found.slowest * 1e3:.1f} ms",
             f"{whole}/{found.total} whole",
-            "all",
-            not found.failed,
+            f"all, each call ≤ {CALL_SECONDS:.0f} s",
+            not found.failed and found.slowest <= CALL_SECONDS,
         )
     ]

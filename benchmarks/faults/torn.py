@@ -28,7 +28,7 @@ from tests.system.tiled_runs import Document, Run
 from .figure import Figure
 
 KEYS = ("integer", "text", "short")
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @dataclass
