@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,16 +19,18 @@ from hypothesis import HealthCheck, settings
 from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.publish.database import connect
 from blissdata_bluesky.publish.report import inspect
-from blissdata_bluesky.server import RedisServer
+from blissdata_bluesky.server import RedisServer, embedded
 from blissdata_bluesky.server.find import find_installation
 
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 30.0
 URL_FIXTURES = ("redis_url", "any_redis_url")
 SERVER_FIXTURES = ("redis_server", "redis8_server")
 
 # how fast examples are made or run says something of the machine, nothing of the code
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# the same examples each time: new ones are for who looks for them (`--hypothesis-profile exploring`)
+settings.register_profile("same", settings.get_profile("exploring"), derandomize=True)
+settings.load_profile("same")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "leaves(*kinds, reason): the test may leave these behind: 'thread', 'process', 'scan'; the reason is required",
     )
+    embedded.PORTS = _own_part(embedded.PORTS)
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +110,12 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     left = {kind: found for kind, check in checks.items() if kind not in allowed and (found := _settled(check))}
     if left:
         pytest.fail(f"the test left behind: {left}", pytrace=False)
+
+
+def _own_part(ports: range) -> range:
+    """What this worker of pytest-xdist takes of them: between choosing a port and listening there, time passes."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return ports[number :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
 
 
 def _emptied(server: RedisServer) -> str:

@@ -6,18 +6,20 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from blissdata_bluesky.server.embedded import HOST, _free_port
+from blissdata_bluesky.server.embedded import HOST, free_port
 
 _CHUNK = 1 << 16
 _TICK = 0.02
 # so long must both sides be silent before a spoilt exchange counts as finished
 _SILENCE = 0.06
+# a server that is there answers in that time, however busy the machine is
+_PATIENCE = 30.0
 
 
 class Fault(StrEnum):
@@ -46,7 +48,7 @@ class Proxy:
         self._target = port
         self._delay = delay
         # not one of those that clients are given: a client could connect to itself while we refuse
-        self._port = _free_port()
+        self._port = free_port()
         self._fault: Fault | None = None
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -56,6 +58,7 @@ class Proxy:
         self._lost_reply: bytes | None = None
         self._cut: tuple[bytes, int] | None = None
         self._held: bytes | None = None
+        self._meanwhile: Callable[[], object] | None = None
         self._released, self._delivered = threading.Event(), threading.Event()
         self.faults = 0
         """Replies that were lost, requests that were cut or held."""
@@ -70,15 +73,21 @@ class Proxy:
         """The port for clients."""
         return self._port
 
-    def lose_reply(self, containing: bytes) -> None:
-        """Let the server execute the next request that holds these bytes; cut the connection in place of the reply."""
-        with self._lock:
-            self._lost_reply = containing
+    def lose_reply(self, containing: bytes, meanwhile: Callable[[], object] | None = None) -> None:
+        """Let the server execute the next request that holds these bytes; cut the connection in place of the reply.
 
-    def cut_request(self, containing: bytes, after: int) -> None:
-        """Forward only so many bytes of the next request that holds these bytes, then cut the connection."""
+        `meanwhile` is called before the client can notice.
+        """
         with self._lock:
-            self._cut = (containing, after)
+            self._lost_reply, self._meanwhile = containing, meanwhile
+
+    def cut_request(self, containing: bytes, after: int, meanwhile: Callable[[], object] | None = None) -> None:
+        """Forward only so many bytes of the next request that holds these bytes, then cut the connection.
+
+        `meanwhile` is called before the client can notice.
+        """
+        with self._lock:
+            self._cut, self._meanwhile = (containing, after), meanwhile
 
     def hold_request(self, containing: bytes) -> None:
         """Keep the next request that holds these bytes until `release`; its connection hangs, others do not."""
@@ -167,24 +176,31 @@ class Proxy:
         chunk = client.recv(_CHUNK)
         if (cut := self._take_cut(chunk)) is not None:
             server.sendall(chunk[:cut])
-            _swallow(server)
+            self._finish_spoilt(server)
             return False
         if self._take_held(chunk):
             self._released.wait()
             server.sendall(chunk)
-            _swallow(server)
+            _swallow(server, _PATIENCE)
             self._delivered.set()
             return False
         server.sendall(chunk)
         if self._take_lost_reply(chunk):
             while select.select([client], [], [], _SILENCE)[0] and _forward(client, server):
                 pass
-            _swallow(server)
+            self._finish_spoilt(server)
             return False
         # what belongs to the same command is not delayed once more
         while self._fault is Fault.DELAY and select.select([client], [], [], 0)[0] and _forward(client, server):
             pass
         return bool(chunk)
+
+    def _finish_spoilt(self, server: socket.socket) -> None:
+        _swallow(server)
+        with self._lock:
+            meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
 
     def _take_cut(self, chunk: bytes) -> int | None:
         with self._lock:
@@ -219,9 +235,10 @@ def _forward(source: socket.socket, target: socket.socket) -> bool:
     return bool(data)
 
 
-def _swallow(server: socket.socket) -> None:
-    while select.select([server], [], [], _SILENCE)[0] and server.recv(_CHUNK):
-        pass
+def _swallow(server: socket.socket, patience: float = _SILENCE) -> None:
+    """Until the server is silent; `patience`: seconds that its answer may take."""
+    while select.select([server], [], [], patience)[0] and server.recv(_CHUNK):
+        patience = _SILENCE
 
 
 def _reset_when_closed(client: socket.socket) -> None:

@@ -52,3 +52,29 @@ def client(server: Any) -> Iterator[Any]:
         client = from_uri(server.url)
         yield client
         client.context.http_client.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Where detectors write."""
+    (tmp_path / "files").mkdir()
+    return tmp_path / "files"
+
+
+@pytest.fixture
+def devices(RE: Any, tmp_path: Path) -> Any:
+    """`sources.Devices`, connected."""
+    from .sources import Devices
+
+    devices = Devices(tmp_path)
+    devices.connect()
+    return devices
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A `fidelity.Station`."""
+    from .fidelity import open_station
+
+    with open_station(tmp_path_factory.mktemp("station")) as station:
+        yield station

@@ -124,7 +124,7 @@ def give(writer: BlissdataWriter, documents: Iterable[Named]) -> None:
     """Give documents to the writer, and wait until Redis has them."""
     for name, document in documents:
         writer(name, document)
-    assert writer.flush(10)
+    assert writer.flush(100)
 
 
 def give_one_by_one(writer: BlissdataWriter, documents: Iterable[Named]) -> None:

@@ -36,7 +36,7 @@ class Published:
         self._give(*self.run.stop())
 
     def assert_whole(self, url: str) -> None:
-        assert self._writer.flush(30)
+        assert self._writer.flush(90)
         scan = load(url, self.run.uid)
         assert scan.state == ScanState.CLOSED
         assert_equal(columns(scan), self.collector.streams(self.run.uid))

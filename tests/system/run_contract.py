@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from event_model import DocumentNames, schema_validators
 
-from blissdata_bluesky.errors import RunNotFoundError, StreamNotFoundError
+from blissdata_bluesky.errors import ExternalMissingError, RunNotFoundError, StreamNotFoundError
 from blissdata_bluesky.protocol import JsonEncoding, NumericEncoding
 from blissdata_bluesky.runs import Run, RunSource, last_of_each
 
+from .archived import journaled
+from .detectors import HDF5Detector
 from .emitted import INTEGER, KINDS, NUMBER, EmittedRun, Named, values, whole_run
+from .external_runs import FilesRun, assert_frames
 
 Publish = Callable[[Iterable[Named]], None]
 
 
 class RunContract:
     """Subclasses supply the fixtures `source`, a RunSource, and `publish`, which gives it the documents of a run."""
+
+    @pytest.fixture(autouse=True)
+    def detectors(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Where detectors write, and every source may read."""
+        directory = tmp_path / "detectors"
+        directory.mkdir()
+        monkeypatch.setenv("BLISSDATA_BLUESKY_ROOTS", str(directory))
+        return directory
 
     @pytest.fixture
     def whole(self, source: RunSource, publish: Publish) -> Run:
@@ -239,6 +251,42 @@ class RunContract:
         run = read_back(source, publish, emitted)
         assert dict(run.streams) == {}
         assert_same_documents(run.documents(), emitted.documents)
+
+    def test_frames_in_files(self, source: RunSource, publish: Publish, detectors: Path) -> None:
+        cam = HDF5Detector(detectors, parameters={"locking": False})
+        emitted = FilesRun(cam)
+        emitted.points(3)
+        emitted.next_file(cam)
+        emitted.points(2)
+        emitted.stop()
+        run = read_back(source, publish, emitted)
+        stream = run.streams["primary"]
+        assert (stream.rows(), list(stream.columns), list(stream.external)) == (5, ["number"], ["cam"])
+        column = stream.external["cam"]
+        assert (column.key, column.name, column.joined) == ("cam", "cam", False)
+        assert column.data_key["shape"] == [1, 3, 4]
+        assert_frames(column, cam.rows)
+        with pytest.raises(ValueError, match="counted from 0"):
+            column.read(-1)
+        cam.path.unlink()
+        with pytest.raises(ExternalMissingError, match=f"run {run.uid}, stream 'primary', key 'cam': "):
+            column.read(3)
+        assert_same(list(column.read(0, 3)), list(cam.rows[:3]))
+        assert len(stream.table()) == 5
+        assert_same_documents(run.documents(), journaled(emitted.documents))
+
+    def test_frames_alone(self, source: RunSource, publish: Publish, detectors: Path) -> None:
+        cam = HDF5Detector(detectors, name="a:b", parameters={"locking": False})
+        emitted = FilesRun(cam, events=False)
+        emitted.expose(4)
+        emitted.expose(2)
+        emitted.stop()
+        run = read_back(source, publish, emitted)
+        stream = run.streams["primary"]
+        assert (stream.rows(), dict(stream.columns)) == (0, {})
+        assert stream.external["a:b"].name == "a%3Ab"
+        assert_frames(stream.external["a:b"], cam.rows)
+        assert_same_documents(run.documents(), journaled(emitted.documents))
 
     def test_documents_of_external_data(self, source: RunSource, publish: Publish) -> None:
         emitted = EmittedRun()

@@ -8,9 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import psutil
 import pytest
 from blissdata.redis_engine.store import DataStore
@@ -20,15 +22,19 @@ import blissdata_bluesky
 from blissdata_bluesky.cli import app
 from blissdata_bluesky.connection import open_client
 from blissdata_bluesky.errors import RedisServerStartError
-from blissdata_bluesky.journal import JournalDirectory
+from blissdata_bluesky.journal import Header, JournalDirectory, RunJournal
+from blissdata_bluesky.mapping import identity_from_start
 from blissdata_bluesky.protocol import scan_key
 from blissdata_bluesky.publish import recover
 from blissdata_bluesky.publish.database import connect
 from blissdata_bluesky.server import RedisServer
 from blissdata_bluesky.writer import BlissdataWriter
 
+from .archived import TARGET, Place, add
+from .emitted import EmittedRun, scalar_events, scalar_run
 from .published import SCALARS, Published
 from .test_recovery import UID, killed
+from .test_trimming import archiving, end
 from .tiled_runs import eventually
 
 IDENTITY = {"name": "count", "number": 7, "data_policy": "no_policy", "session": "s", "dataset": "some-uid"}
@@ -74,6 +80,12 @@ def test_a_database_with_other_data_is_an_error(redis_url: str) -> None:
     code, output = run("doctor", "--redis", redis_url)
     assert code == 1
     assert "not initialised" in output
+
+
+def test_a_database_that_no_writer_takes_is_an_error(redis_url: str) -> None:
+    code, output = run("doctor", "--redis", f"{redis_url}/3")
+    assert code == 1
+    assert "/3 is not database 0, the only one that can be searched" in output
 
 
 def test_scans_whose_version_key_is_gone_are_not_to_be_thrown_away(redis_url: str) -> None:
@@ -132,7 +144,7 @@ def test_the_server_runs_until_it_is_asked_to_end(ending: signal.Signals, tmp_pa
             assert client.config_get("maxmemory")["maxmemory"] == str(64 * 2**20)
         # as a terminal does on Ctrl-C: to the whole process group
         os.killpg(process.pid, ending)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert not psutil.pid_exists(server)
 
 
@@ -141,7 +153,7 @@ def test_a_server_that_is_ended_by_something_else_is_no_success() -> None:
         assert process.stdout is not None and process.stderr is not None
         with open_client(process.stdout.readline().split()[-1]) as client:
             client.shutdown(nosave=True)
-        assert process.wait(10) == 1
+        assert process.wait(60) == 1
         assert "was ended by something else" in process.stderr.read()
 
 
@@ -172,7 +184,7 @@ class TestJournals:
 
     def test_what_has_to_be_typed_elsewhere_fits_into_a_narrow_terminal(self, redis_url: str, tmp_path: Path) -> None:
         journal = tmp_path / ("directory_of_journals-" * 6)
-        killed(redis_url, journal, 0, 5, stopped=True)
+        killed(redis_url, journal, 5, 5, stopped=True)
         long = DataStore(redis_url).create_scan(IDENTITY | {"name": "a_plan_with_a_long_name" * 3})
         eventually(lambda: len(DataStore(redis_url).search_existing_scans()[1]) == 2)
         code, output = run("doctor", "--redis", redis_url, "--journal", str(journal), width=80)
@@ -189,7 +201,7 @@ class TestJournals:
         with BlissdataWriter(redis_url, journal=tmp_path) as writer:
             published = Published(writer, SCALARS)
             published.events(3)
-            assert writer.flush(10)
+            assert writer.flush(90)
             report = self.document(redis_url, tmp_path)
             assert report["journal"]["publishing"] == 1
             assert report["journal"]["behind"] == []
@@ -202,7 +214,7 @@ class TestJournals:
         with RedisServer() as other:
             writer = BlissdataWriter(other.url, journal=tmp_path)
             published = Published(writer, SCALARS)
-            assert writer.flush(10)
+            assert writer.flush(90)
         published.events(10)
         eventually(lambda: JournalDirectory(tmp_path).fault())
         published.events(100)
@@ -222,7 +234,7 @@ class TestJournals:
         (tmp_path / "empty").mkdir()
         with BlissdataWriter(redis_url, journal=tmp_path / "journal") as writer:
             published = Published(writer, SCALARS)
-            assert writer.flush(10)
+            assert writer.flush(90)
             [warning] = of(self.document(redis_url, tmp_path / "empty"), "scans")
             assert warning["level"] == "warning"
             assert published.run.uid in warning["message"]
@@ -236,6 +248,103 @@ class TestJournals:
         assert "there is no" in output
         assert not (tmp_path / "none").exists()
         assert list(tmp_path.iterdir()) == []
+
+
+class TestArchiver:
+    def document(self, place: Place) -> tuple[dict[str, Any], list[dict[str, str]]]:
+        code, output = run("doctor", "--journal", str(place.journals), "--json")
+        found: dict[str, Any] = json.loads(output)
+        assert code == (not found["ok"])
+        return found["journal"], of(found, "archiver")
+
+    def levels(self, place: Place) -> list[str]:
+        return [finding["level"] for finding in self.document(place)[1]]
+
+    def test_nothing_is_to_be_archived_and_the_archive_is_not_imported(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        assert [finding["message"] for finding in self.document(place)[1]] == ["no run is to be archived"]
+        asked = "print('blissdata_bluesky.archive' in sys.modules)"
+        code = f"import sys; from blissdata_bluesky.cli import app; app(standalone_mode=False); {asked}"
+        command = [sys.executable, "-c", code, "doctor", "--journal", str(place.journals)]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.endswith("False\n")
+
+    def test_runs_wait_for_an_archiver_that_nobody_started(self, tmp_path: Path) -> None:
+        place = Place(tmp_path)
+        journal = place.begin(scalar_run(3).documents)
+        _, [finding] = self.document(place)
+        assert finding["level"] == "warning"
+        assert f"`blissdata-bluesky archive --journal {place.journals} --root {place.root}`" in finding["remedy"]
+        place.directory.finish(journal)
+        assert self.levels(place) == ["warning"]
+        assert "finished, kept until it is archived" in run("journal", "ls", "--journal", str(place.journals))[1]
+        place.archive()
+        assert "no journals" in run("journal", "ls", "--journal", str(place.journals))[1]
+        # its owner wrote no stop document
+        assert self.levels(place) == ["ok"]
+
+    def test_an_archiver_that_stands_still_and_goes_on(self, tmp_path: Path) -> None:
+        place, emitted = Place(tmp_path), scalar_run(3)
+        journal = begin_long_ago(place, emitted)
+        report, [finding] = self.document(place)
+        assert finding["level"] == "error"
+        assert "`blissdata-bluesky archive" in finding["remedy"]
+        archiver = archiving(place.journals, place.root)
+        try:
+            eventually(lambda: self.levels(place) == ["ok"], 20)
+            report, _ = self.document(place)
+            assert [(one["uid"], one["unwritten"]) for one in report["unarchived"]] == [(emitted.uid, 0)]
+            archiver.send_signal(signal.SIGSTOP)
+            before = journal.path.stat().st_size
+            add(journal, scalar_events(emitted, range(3, 1000)))
+            report, [finding] = self.document(place)
+            assert finding["level"] == "error"
+            assert emitted.uid in finding["message"]
+            assert "an archiver is at work" in finding["remedy"]
+            [waiting] = report["unarchived"]
+            assert waiting["unwritten"] == journal.path.stat().st_size - before
+            assert waiting["file"] == str(place.path(emitted.documents[0][1]))
+            assert 50 < waiting["age"] < 300
+            archiver.send_signal(signal.SIGCONT)
+            eventually(lambda: self.levels(place) == ["ok"], 20)
+            add(journal, emitted.stop())
+            place.directory.finish(journal)
+            eventually(lambda: not self.document(place)[0]["unarchived"], 20)
+        finally:
+            end(archiver)
+
+    def test_a_run_that_the_archiver_refuses(self, tmp_path: Path) -> None:
+        place, emitted = Place(tmp_path), scalar_run(3)
+        file = place.path(emitted.documents[0][1])
+        file.parent.mkdir(parents=True)
+        with h5py.File(file, "w") as other:
+            other["somebody"] = "else's"
+        place.directory.finish(place.begin(emitted.documents))
+        place.archive()
+        _, [finding] = self.document(place)
+        assert finding["level"] == "error"
+        assert all(words in finding["message"] for words in (emitted.uid, str(file), "it is left alone"))
+
+    def test_what_is_torn_does_not_lag(self, tmp_path: Path) -> None:
+        place, emitted = Place(tmp_path), scalar_run(3)
+        journal = begin_long_ago(place, emitted)
+        archiver = place.archiver()
+        while archiver.step():
+            pass
+        with journal.path.open("ab") as torn:
+            torn.write(b"BBJ1 and no more")
+        assert self.levels(place) == ["ok"]
+        archiver.close()
+
+
+def begin_long_ago(place: Place, emitted: EmittedRun) -> RunJournal:
+    """A journal whose documents a minute has gone by since."""
+    start = emitted.documents[0][1]
+    identity = {**identity_from_start(start), "path": str(place.path(start))}
+    header = Header(emitted.uid, "publisher", TARGET, identity, str(place.root), created=time.time() - 60)
+    journal = place.directory.create(header)
+    assert journal is not None
+    add(journal, emitted.documents)
+    return journal
 
 
 def of(report: dict[str, Any], subject: str) -> list[dict[str, str]]:

@@ -59,7 +59,7 @@ class TestLs:
         with BlissdataWriter(redis_url, journal=tmp_path / "other") as writer:
             published = Published(writer, SCALARS, plan_name="grid_scan", scan_id=7)
             published.events(3)
-            assert writer.flush(10)
+            assert writer.flush(90)
             [left_over] = listed(tmp_path)
             [owned] = listed(tmp_path / "other")
             published.stop()
@@ -240,7 +240,7 @@ class TestReplay:
                 assert "is interrupted" in process.stderr.readline()
                 process.send_signal(signal.SIGTERM)
                 assert "stays in its journal" in process.stderr.read()
-                assert process.wait(10) == 130
+                assert process.wait(60) == 130
         finally:
             redis_client.config_set("maxmemory", 0)
         assert command("replay", "--all", "--redis", redis_url, "--journal", tmp_path)[0] == 0
@@ -253,7 +253,7 @@ class TestReplay:
 
 
 class TestExport:
-    def test_every_document_as_it_was_given(self, redis_url: str, writer: BlissdataWriter, tmp_path: Path) -> None:
+    def test_every_document_as_it_was_given(self, writer: BlissdataWriter, tmp_path: Path) -> None:
         run = Run(scan_id=1, odd={"nan": float("nan"), "bytes": b"\xff", "complex": 1 + 2j, "$type": "mine"})
         given = list(run.whole(5))
         publish(writer, given)
@@ -261,7 +261,7 @@ class TestExport:
         assert (code, error) == (0, "")
         assert_same([load_json(line) for line in output.splitlines()], given)
 
-    def test_while_it_is_being_written(self, redis_url: str, writer: BlissdataWriter, tmp_path: Path) -> None:
+    def test_while_it_is_being_written(self, writer: BlissdataWriter, tmp_path: Path) -> None:
         published = Published(writer, SCALARS)
         published.events(3)
         code, output, error = command("export", published.run.uid, "--jsonl", "--journal", tmp_path / "journal")
@@ -296,7 +296,7 @@ class TestExport:
             assert process.stdout.readline().startswith('{"name":"start"')
             process.stdout.close()
             assert process.stderr.read() == ""
-            process.wait(10)
+            process.wait(60)
 
 
 def assert_same(found: list[dict[str, Any]], given: list[tuple[str, dict[str, Any]]]) -> None:

@@ -98,12 +98,10 @@ class TestRepair:
             assert client[UID]["primary"].read().sizes["time"] == 10
             client.context.http_client.close()
 
-    def test_a_living_writer_s_run_is_refused(
-        self, redis_url: str, writer: BlissdataWriter, tmp_path: Path, client: redis.Redis
-    ) -> None:
+    def test_a_living_writer_s_run_is_refused(self, redis_url: str, writer: BlissdataWriter, tmp_path: Path) -> None:
         published = Published(writer, SCALARS)
         published.events(3)
-        assert writer.flush(10)
+        assert writer.flush(90)
         place = ("--redis", redis_url, "--journal", tmp_path / "journal", "--yes")
         code, _, error = command("repair", published.run.uid, *place)
         assert (code, error.count("\n")) == (2, 1)
@@ -248,7 +246,7 @@ def open_runs_of_a_killed_writer(url: str, count: int) -> list[str]:
             for document in (run.start, run.describe(), run.event(row(0))):
                 writer(*document)
             print(run.uid, flush=True)
-        assert writer.flush(20)
+        assert writer.flush(60)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     line = [sys.executable, "-c", textwrap.dedent(code), url, str(count)]

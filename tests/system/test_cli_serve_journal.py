@@ -16,10 +16,11 @@ from blissdata_bluesky.cli.serve import _recovery
 from blissdata_bluesky.journal import Fate, JournalDirectory
 from blissdata_bluesky.publish.recovery import Recovery
 from blissdata_bluesky.server import RedisServer
+from blissdata_bluesky.server.embedded import free_port
 
 from .collected import load
 from .test_recovery import UID, killed
-from .test_tiled_serving import _free_port, _process
+from .test_tiled_serving import _process
 from .tiled_runs import eventually
 
 
@@ -27,17 +28,16 @@ from .tiled_runs import eventually
 def served(url: str, journal: Path) -> Iterator[str]:
     """The address of a Tiled server that everybody may read."""
     command = ("blissdata-bluesky", "serve", "--redis", url, "--port", "0", "--public", "--journal", str(journal))
-    with _process(*command, ready="from_uri\\(") as (process, line):
+    with _process(*command, ready="journal runs that dead writers leave") as (process, line):
+        assert str(journal) in line
         assert process.stdout is not None
-        assert str(journal) in process.stdout.readline()
-        found = re.search(r'from_uri\("(.*)"\)', line)
-        assert found
+        found = next(filter(None, (re.search(r'from_uri\("(.*)"\)', line) for line in process.stdout)))
         yield found[1]
 
 
 def metadata(address: str) -> dict[str, Any]:
     """What is told of the run over HTTP; nothing while it is not listed."""
-    answer = httpx.get(f"{address}/metadata/{UID}")
+    answer = httpx.get(f"{address}/metadata/{UID}", timeout=60)
     return answer.json()["data"]["attributes"]["metadata"] if answer.status_code == 200 else {}
 
 
@@ -47,7 +47,7 @@ def test_a_publisher_that_is_killed_while_it_serves(
     monkeypatch.setattr(Recovery.__init__, "__defaults__", (0.2,))
     with _recovery(tmp_path, redis_url):
         killed(redis_url, tmp_path, 10, 10, stopped=False)
-        found = eventually(lambda: told if "incomplete" in (told := client[UID].metadata) else None, 30)
+        found = eventually(lambda: told if "incomplete" in (told := client[UID].metadata) else None)
         assert "ended before the run did" in found["incomplete"]
         assert "stop" not in found
         scan = load(redis_url, UID)
@@ -58,11 +58,11 @@ def test_a_publisher_that_is_killed_while_it_serves(
 
 
 def test_a_redis_that_comes_later(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     url = f"redis://127.0.0.1:{port}"
     killed(url, tmp_path, 0, 10, stopped=True)
     with served(url, tmp_path) as address:
         assert metadata(address) == {}
         with RedisServer(port):
-            assert eventually(lambda: "stop" in metadata(address), 30)
+            assert eventually(lambda: "stop" in metadata(address))
             assert len(load(url, UID).streams["primary:number"]) == 10

@@ -10,6 +10,8 @@ import redis
 from blissdata_bluesky.connection import NoticingPool, open_client
 from blissdata_bluesky.server import RedisServer
 
+from .tiled_runs import eventually
+
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
@@ -19,8 +21,10 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 def drop_connection(url: str, client: redis.Redis) -> None:
     """The server ends it."""
+    dropped = client.client_id()
     with redis.Redis.from_url(url) as other:
-        other.client_kill_filter(_id=client.client_id())
+        other.client_kill_filter(_id=dropped)
+        eventually(lambda: str(dropped) not in {entry["id"] for entry in other.client_list()})
 
 
 def test_the_first_connection_is_none_that_was_lost(client: redis.Redis) -> None:

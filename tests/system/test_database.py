@@ -197,7 +197,7 @@ def test_a_server_that_is_silent_is_given_up() -> None:
         begin = time.monotonic()
         with pytest.raises(RedisUnreachableError):
             connect(url)
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 20
 
 
 def test_something_that_is_no_redis() -> None:

@@ -49,7 +49,7 @@ def ended(process: subprocess.Popen[str], *signals: int) -> tuple[int, str]:
     for number in signals:
         process.send_signal(number)
     output, _ = process.communicate(timeout=SECONDS)
-    _, alive = psutil.wait_procs(children, timeout=5)
+    _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
     return process.returncode, output
 

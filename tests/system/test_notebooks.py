@@ -40,6 +40,11 @@ def test_notebook(path: Path, kernel: str, tmp_path: Path) -> None:
     assert any("image/png" in data for data in shown)
     assert "xarray.Dataset" in html
     assert 'class="dataframe"' in html
+    if path.stem == "live_and_archived":
+        live, closed, expired, later = (data["image/png"] for data in shown if "image/png" in data)
+        assert live != closed
+        assert expired == closed
+        assert later == closed
 
 
 def test_there_are_notebooks_and_they_are_committed_without_outputs() -> None:

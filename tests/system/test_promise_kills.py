@@ -49,7 +49,7 @@ def test_whatever_reaches_the_disk_when_the_journal_has_it_at_once_and_no_file_s
     assert open_files() > 0
     writer.close(0)
     assert writer._publisher._thread is not None
-    writer._publisher._thread.join(10)
+    writer._publisher._thread.join(60)
     if writer._syncer._thread is not None:
-        writer._syncer._thread.join(10)
+        writer._syncer._thread.join(60)
     assert open_files() == 0

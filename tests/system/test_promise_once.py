@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from tests.proxy import Fault, Proxy
 
 from .collected import load
 from .published import SCALARS, Published
-from .tiled_runs import Run, eventually, publish, row
+from .tiled_runs import Run, publish, row
 
 
 @pytest.mark.parametrize("after", [None, 300], ids=["reply lost", "request cut"])
@@ -33,14 +32,14 @@ def test_a_doubtful_reply_from_a_database_that_has_just_been_emptied(tmp_path: P
     ):
         published = Published(writer, SCALARS)
         published.events(3)
-        assert writer.flush(10)
+        assert writer.flush(90)
         client.flushall()
         if after is None:
             proxy.lose_reply(b"payload")
         else:
             proxy.cut_request(b"payload", after)
         published.events(3)
-        flushed = writer.flush(3)
+        flushed = writer.flush(60)
         published.stop()
         writer.close(0.1)
         assert proxy.faults == 1
@@ -51,11 +50,9 @@ def test_a_run_of_a_dead_writer_that_redis_loses_while_it_is_ended(tmp_path: Pat
     with RedisServer() as server, Proxy(server.port) as proxy, redis.Redis.from_url(server.url) as client:
         whole = sample(tmp_path, proxy.url)
         (tmp_path / whole.name).write_bytes(whole.content[: whole.ends[-2]])
-        proxy.lose_reply(b"seal_stream")
-        emptying = threading.Thread(target=lambda: eventually(lambda: proxy.faults) and client.flushall())
-        emptying.start()
-        recover(tmp_path, proxy.url, 10)
-        emptying.join()
+        proxy.lose_reply(b"seal_stream", meanwhile=client.flushall)
+        recover(tmp_path, proxy.url, 60)
+        assert proxy.faults == 1
         scan = load(server.url, whole.uid)
         assert (scan.state, scan.info.get("end_reason")) == (ScanState.CLOSED, "FAILURE")
 
@@ -74,7 +71,7 @@ def test_two_writers_of_one_run_when_the_other_one_publishes_it_to_an_emptied_re
             client.flushall()
             publish(other, begun)
         one(*run.event(row(1, SCALARS)))
-        one.flush(10)
+        one.flush(60)
         assert len(load(server.url, run.uid).streams["primary:number"]) == 1, "the scan belongs to the other one"
 
 

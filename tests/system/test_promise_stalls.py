@@ -29,20 +29,23 @@ def test_documents_of_every_type_survive_a_fault_that_begins_just_before_them(fa
     survived = stalls.matrix([fault], firsts=1)
     assert survived.total == len(stalls.TYPES) == 11
     assert survived.failed == []
+    assert survived.slowest < 30
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_type_may_be_the_first_that_meets_the_fault(fault: str) -> None:
-    assert stalls.matrix([fault], firsts=len(stalls.TYPES)).failed == []
+    survived = stalls.matrix([fault], firsts=len(stalls.TYPES))
+    assert survived.failed == []
+    assert survived.slowest < 30
 
 
 def test_a_scan_does_not_wait_for_a_slow_redis() -> None:
-    found = slow.slow_redis(100, delay=0.1, repeats=1)
-    assert found.rows == 100
-    # the events alone would take 10 s if each waited for one command
-    assert found.delayed < found.prompt + 3
+    found = slow.slow_redis(400, delay=0.1, repeats=1)
+    assert found.rows == 400
+    # the events alone would take 40 s longer if each waited for one command
+    assert found.delayed < found.prompt + 30
 
 
 @pytest.mark.long
@@ -57,10 +60,10 @@ def test_a_scan_of_a_thousand_events_takes_no_longer_beside_a_slow_redis() -> No
 @pytest.mark.parametrize("kind", endings.ENDINGS)
 def test_flush_close_and_the_end_of_the_interpreter_take_the_time_they_are_given(kind: str) -> None:
     ending = endings.ending(kind, timeout=0.5)
-    assert 0.5 <= ending.flush < 2
-    assert ending.close < 2
-    # the interpreter itself takes some time to end
-    assert ending.exit < 5
+    # without a time-out they would wait for the server; the interpreter itself takes some time to end
+    assert 0.5 <= ending.flush < 30
+    assert ending.close < 30
+    assert ending.exit < 40
     assert ending.left, "what was not published is in the journal"
 
 
@@ -80,12 +83,12 @@ def test_a_command_that_arrives_after_it_was_given_up_changes_nothing(
 ) -> None:
     with Proxy(redis_server.port) as proxy, BlissdataWriter(proxy.url + IMPATIENT, journal=tmp_path) as writer:
         published = Published(writer, SCALARS)
-        assert writer.flush(10)
+        assert writer.flush(90)
         proxy.hold_request(held)
         published.events(10)
         if stopped:
             published.stop()
-        assert writer.flush(10)
+        assert writer.flush(90)
         assert proxy.faults == 1
         proxy.release()
         if not stopped:
@@ -141,6 +144,6 @@ def test_a_plan_ends_as_without_a_writer(RE: RunEngine, tmp_path: Path, fault: s
         assert outcome(RE, ends, spoilt.__enter__) == expected
         assert writer.statistics().queued
         spoilt.__exit__(None, None, None)
-        assert writer.flush(30)
+        assert writer.flush(90)
         [uid] = collector.uids
         assert_equal(columns(load(there.server.url, uid)), collector.streams(uid))

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -23,6 +22,8 @@ from blissdata_bluesky.errors import RedisModulesError, RedisServerStartError
 from blissdata_bluesky.publish.database import connect
 from blissdata_bluesky.server import RedisServer, find, guard
 from blissdata_bluesky.server.find import find_installation
+
+from .tiled_runs import eventually
 
 # a parent whose server is entered in a thread that ends, and that leaves a forked child behind
 PARENT = """
@@ -37,13 +38,6 @@ child = os.fork() or time.sleep(30)
 print(server.pid, server.url, child, flush=True)
 sys.stdin.read()
 """
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def directory_of(pid: int) -> Path:
@@ -106,7 +100,7 @@ def test_it_comes_back_after_it_was_killed() -> None:
         first = server.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        assert server.wait(5)
+        assert server.wait(60)
         server.start()
         assert server.pid != first
         with connect(server.url) as client:
@@ -148,7 +142,7 @@ def test_a_server_whose_guard_was_killed_is_ended_too() -> None:
     watching = process.parent()
     assert watching is not None
     watching.kill()
-    assert server.wait(5)
+    assert server.wait(60)
     assert process.is_running()
     server.stop()
     # where nobody collects orphans, a zombie stays
@@ -165,7 +159,7 @@ def test_it_starts_again_with_its_data_after_its_guard_was_killed(tmp_path: Path
         watching = psutil.Process(server.pid).parent()
         assert watching is not None
         watching.kill()
-        assert server.wait(5)
+        assert server.wait(60)
         server.start()
         with connect(server.url) as client:
             assert client.get("kept") == b"1"

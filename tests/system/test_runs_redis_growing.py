@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from blissdata_bluesky.writer import BlissdataWriter
 
 from .emitted import KINDS, NUMBER, EmittedRun, give, give_one_by_one, scalar_events, scalar_run, values
 from .run_contract import assert_same, assert_same_documents
+from .tiled_runs import eventually
 
 
 def sent_bytes(redis_client: redis.Redis) -> int:
@@ -188,7 +190,7 @@ def test_readers_at_once_fetch_once(runs: RedisRuns, writer: BlissdataWriter, re
 
 
 def test_only_so_many_runs_are_kept(runs: RedisRuns, writer: BlissdataWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blissdata_bluesky.runs.redis_source._RUNS_KEPT", 2)
+    monkeypatch.setattr("blissdata_bluesky.runs.kept._RUNS_KEPT", 2)
     uids = []
     for _ in range(4):
         emitted = scalar_run(3)
@@ -237,14 +239,16 @@ def test_waiting_for_the_next_scan(runs: RedisRuns, writer: BlissdataWriter) -> 
     emitted.stop()
     sender = threading.Timer(0.1, give, (writer, emitted.documents))
     sender.start()
-    _, keys = runs.history(timetag, block_ms=60_000)
+    keys = eventually(lambda: runs.history(timetag, block_ms=60_000)[1])
     sender.join()
     assert keys == [protocol.scan_key(emitted.uid)]
 
 
 def test_waiting_is_shorter_than_the_time_out(redis_url: str) -> None:
-    with RedisRuns(redis_url + "?socket_timeout=0.4") as runs:
+    with RedisRuns(redis_url + "?socket_timeout=4") as runs:
+        began = time.monotonic()
         assert runs.history(block_ms=60_000) == ("0-0", [])
+        assert time.monotonic() - began > 1.5
 
 
 @pytest.mark.parametrize("options", [{"decode_responses": True, "protocol": 3}, {"protocol": 3}, {}])

@@ -62,7 +62,7 @@ class ColumnsMachine(RuleBasedStateMachine):
                 self.writer(*named[0])
             else:
                 give(self.writer, named)
-        assert self.writer.flush(10)
+        assert self.writer.flush(60)
         self.rows += rows
 
     @precondition(lambda self: self.rows)

@@ -24,7 +24,7 @@ def test_a_motor_that_is_declared_an_integer_shows_where_it_was(
     motor = SynAxis(name="motor")  # stands at 0, an integer, when the baseline describes it
     RE.subscribe(writer)
     (uid,) = RE(bpp.baseline_wrapper(scan([det], motor, -1, 0.5, 4), [motor]))
-    assert writer.flush(10)
+    assert writer.flush(90)
     baseline = stopped(client, uid)["baseline"]
     assert baseline.base["internal"].read()["motor"].tolist() == [0.0, 0.5]
     assert baseline["motor"].read().tolist() == [0.0, 0.5]
@@ -65,7 +65,7 @@ def test_lists_show_what_came_and_no_invented_zeros(writer: BlissdataWriter, cli
     publish(writer, [run.start, run.describe(**keys), *map(run.event, rows), run.stop()])
     served = stopped(client, run.uid)["primary"]
     url = f"http://127.0.0.1:{server.port}/api/v1/table/full/{run.uid}/primary/internal"
-    answer = httpx.get(url, headers={"Authorization": f"Apikey {server.api_key}"})
+    answer = httpx.get(url, headers={"Authorization": f"Apikey {server.api_key}"}, timeout=60)
     table = pa.ipc.open_file(answer.content).read_all()
     assert table["fixed"].to_pylist() == [[1, 2], [3], [4, 5, 6], None, None]
     assert table["ragged"].to_pylist() == [[1.0], None, None, [2.0, 3.0], None]

@@ -61,7 +61,7 @@ def test_they_are_read_as_they_are_listed(uid: str, client: Any) -> None:
 
 def test_urls_with_the_plain_spelling(uid: str, server: TiledServer) -> None:
     headers = {"Authorization": f"Apikey {server.api_key}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}/api/v1/", headers=headers) as http:
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}/api/v1/", headers=headers, timeout=60) as http:
         for path in ("cam:dark/a:b", "cam%253Adark/a%253Ab", "up/down/c/d/e", "up/down/internal/m/n", "up%2fdown/a/b"):
             answer = http.get(f"array/full/{uid}/{path}?format=application/json")
             assert (answer.status_code, len(answer.json())) == (200, 2), path

@@ -163,7 +163,7 @@ def uid(writer: BlissdataWriter, client: Any) -> str:
 @pytest.fixture
 def http(server: TiledServer) -> Any:
     base = f"http://127.0.0.1:{server.port}/api/v1/"
-    with httpx.Client(base_url=base, headers={"Authorization": f"Apikey {server.api_key}"}, timeout=20) as http:
+    with httpx.Client(base_url=base, headers={"Authorization": f"Apikey {server.api_key}"}, timeout=60) as http:
         yield http
 
 
@@ -243,5 +243,6 @@ def test_too_large_answers_are_refused_before_they_are_read(uid: str, server: Ti
 
 def test_a_key_is_needed(server: TiledServer, uid: str) -> None:
     base = f"http://127.0.0.1:{server.port}/api/v1/"
-    assert httpx.get(base + f"metadata/{uid}").status_code == 401
-    assert httpx.get(base + f"metadata/{uid}", headers={"Authorization": "Apikey wrong"}).status_code == 401
+    assert httpx.get(base + f"metadata/{uid}", timeout=60).status_code == 401
+    wrong = {"Authorization": "Apikey wrong"}
+    assert httpx.get(base + f"metadata/{uid}", headers=wrong, timeout=60).status_code == 401

@@ -94,7 +94,7 @@ def go_on(url: str, journal: Path, spoil: Callable[[Path], Any]) -> None:
                 run.events(50)
             for run in runs[1:]:
                 run.stop()
-            assert writer.flush(20)
+            assert writer.flush(60)
             assert [level for level, _ in told.records] == ["ERROR"], told.records
             assert str(journal) in told.records[0][1]
         runs.append(Published(writer, SCALARS))
@@ -166,7 +166,7 @@ def test_only_abort_ends_the_plan_and_only_when_there_is_no_room_anywhere(
         events = len(collector.streams(second)["primary:det"])
         assert (events < 500) is (on_loss == "abort")
         with server:
-            assert not writer.flush(10), "documents were given up"
+            assert not writer.flush(60), "documents were given up"
             assert_equal(columns(load(server.url, first)), collector.streams(first))
             lost = load(server.url, second)
             assert 0 < len(lost.streams["primary:det"]) < 500
@@ -186,7 +186,7 @@ def test_a_scan_is_created_grows_and_ends_while_redis_is_full_and_all_of_it_arri
         RE.subscribe(writer)
         begun = Published(writer)
         begun.events(5)
-        assert writer.flush(10)
+        assert writer.flush(90)
         with full(there):
             begun.events(50)
             RE(bp.count([det], num=50))
@@ -210,7 +210,7 @@ def test_no_row_is_left_out_that_was_too_large_when_the_next_one_was_not(tmp_pat
         run = Run()
         for document in (run.start, run.describe(keys=["text"])):
             writer(*document)
-        assert writer.flush(10)
+        assert writer.flush(90)
         with full(there):
             writer(*run.event({"text": texts[0]}))
             eventually(lambda: writer.statistics().lag > 0.1)
@@ -222,6 +222,6 @@ def test_no_row_is_left_out_that_was_too_large_when_the_next_one_was_not(tmp_pat
             eventually(lambda: writer.statistics().published_rows)
             time.sleep(0.5)
         writer(*run.stop())
-        assert writer.flush(10)
+        assert writer.flush(90)
         arrived = load(there.server.url, run.uid).streams["primary:text"][:]
         assert list(map(len, arrived)) == list(map(len, texts))

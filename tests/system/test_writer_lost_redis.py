@@ -37,12 +37,12 @@ def test_an_emptied_redis_gets_the_run_again_entry_by_entry(
         for batch in (1, 30, 1, 7):
             if moment != "before rows":
                 published.events(batch)
-            assert writer.flush(10)
+            assert writer.flush(90)
             before = entries(redis_client, published.run.uid)
         redis_client.flushall()
         if moment != "before stop":
             published.events(10)
-            assert writer.flush(10)
+            assert writer.flush(90)
         published.stop()
         published.assert_whole(redis_url)
         after = entries(redis_client, published.run.uid)
@@ -57,15 +57,15 @@ def test_a_reader_in_mid_stream_goes_on(redis_url: str, redis_client: redis.Redi
         seen: list[float] = []
         for _ in range(5):
             published.events(3)
-            assert writer.flush(10)
+            assert writer.flush(90)
         cursor = load(redis_url, published.run.uid).streams["primary:number"].cursor()
         seen += list(cursor.read().get_data())
         redis_client.flushall()
         published.events(10)
-        assert writer.flush(10)
+        assert writer.flush(90)
         published.stop()
         while len(seen) < 25:
-            seen += list(cursor.read(timeout=10).get_data())
+            seen += list(cursor.read(timeout=60).get_data())
         published.assert_whole(redis_url)
         assert seen == [index / 3 for index in range(25)]
 
@@ -77,7 +77,7 @@ def test_a_redis_that_is_emptied_in_a_pause_gets_the_run_without_a_further_docum
     with BlissdataWriter(redis_url, journal=tmp_path) as writer:
         published = Published(writer)
         published.events(10)
-        assert writer.flush(10)
+        assert writer.flush(90)
         redis_client.flushall()
         eventually(lambda: redis_client.exists(scan_key(published.run.uid)))
         published.stop()
@@ -91,14 +91,14 @@ def test_a_restart_with_older_data_is_noticed_and_filled_up(tmp_path: Path, capl
     ):
         published = Published(writer, ["number", "text"])
         published.events(10)
-        assert writer.flush(10)
+        assert writer.flush(90)
         with redis.Redis.from_url(server.url) as client:
             # from here on nothing reaches the disk
             client.config_set("appendonly", "no")
         published.events(20)
-        assert writer.flush(10)
+        assert writer.flush(90)
         os.kill(server.pid or 0, signal.SIGKILL)
-        assert server.wait(10)
+        assert server.wait(60)
         server.start()
         published.events(1)
         published.stop()
@@ -112,7 +112,7 @@ def test_a_restart_without_any_data_in_mid_run(tmp_path: Path, caplog: pytest.Lo
         runs = [Published(writer), Published(writer, SCALARS)]
         for run in runs:
             run.events(10)
-        assert writer.flush(10)
+        assert writer.flush(90)
         server.stop()
         server.start()
         for run in runs:
@@ -130,10 +130,10 @@ def test_without_a_journal_the_run_is_given_up_and_said_once(
     with BlissdataWriter(redis_url, journal=None) as writer:
         published = Published(writer, SCALARS)
         published.events(10)
-        assert writer.flush(10)
+        assert writer.flush(90)
         redis_client.flushall()
         published.events(10)
         published.stop()
-        assert not writer.flush(10)
+        assert not writer.flush(60)
         assert not redis_client.exists(scan_key(published.run.uid))
     assert levels(caplog).count("ERROR") == 1

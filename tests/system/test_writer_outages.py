@@ -61,7 +61,7 @@ def test_a_pipeline_that_is_cut_in_the_middle_is_continued_there(
 ) -> None:
     with BlissdataWriter(proxy.url, journal=tmp_path) as writer:
         published = Published(writer)
-        assert writer.flush(10)
+        assert writer.flush(90)
         proxy.cut_request(b"payload", after)
         published.events(50)
         proxy.cut_request(b"payload", after + 7)
@@ -79,7 +79,7 @@ def test_a_server_that_comes_back_with_its_data_gets_the_rest(tmp_path: Path, ca
         published, other = Published(writer), Published(writer, SCALARS)
         published.events(30)
         other.events(5)
-        assert writer.flush(10)
+        assert writer.flush(90)
         server.stop()
         published.events(30)
         other.events(5)
@@ -166,10 +166,10 @@ def test_without_a_journal_what_finds_no_room_is_lost_and_said_once_a_run(
         left_out.events(10)
         assert levels(caplog) == ["WARNING", "ERROR", "ERROR"]
         with server:
-            assert not writer.flush(10), "documents were given up"
+            assert not writer.flush(60), "documents were given up"
             first.stop()
             left_out.stop()
-            assert writer.flush(10)
+            assert writer.flush(90)
             scan = load(server.url, first.run.uid)
             assert 0 < len(scan.streams["primary:number"]) < 100
             assert scan.info["end_reason"] == "FAILURE", "a run that lacks rows must not look whole"
@@ -223,15 +223,15 @@ def test_a_scan_that_is_deleted_stays_deleted_and_other_runs_go_on(
     with BlissdataWriter(redis_url, journal=tmp_path) as writer:
         deleted = Published(writer, SCALARS)
         deleted.events(10)
-        assert writer.flush(10)
+        assert writer.flush(90)
         DataStore(redis_url).delete_scan(scan_key(deleted.run.uid), force=True)
         if then == "events":
             deleted.events(10)
         if then == "descriptor":
             writer(*deleted.run.describe("dark"))
-        writer.flush(10)
+        writer.flush(60)
         deleted.stop()
-        writer.flush(10)
+        writer.flush(60)
         assert keys_left(redis_url, deleted.run.uid) == []
         good = Published(writer)
         good.events(3)
@@ -247,7 +247,7 @@ def test_a_run_that_redis_refuses_for_good_does_not_hold_up_the_others(
 ) -> None:
     with BlissdataWriter(redis_url, journal=tmp_path) as writer:
         refused = Published(writer, SCALARS)
-        assert writer.flush(10)
+        assert writer.flush(90)
         with redis.Redis.from_url(redis_url) as client:
             client.delete(documents_key(refused.run.uid))
             client.set(documents_key(refused.run.uid), "not ours")
@@ -256,7 +256,7 @@ def test_a_run_that_redis_refuses_for_good_does_not_hold_up_the_others(
         good.events(3)
         good.stop()
         refused.stop()
-        assert not writer.flush(10), "the refused run is given up"
+        assert not writer.flush(60), "the refused run is given up"
         good.assert_whole(redis_url)
         DataStore(redis_url).delete_scan(scan_key(refused.run.uid), force=True)
     assert levels(caplog) == ["ERROR"]
@@ -266,7 +266,7 @@ def test_a_full_server_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFi
     with RedisServer() as server, BlissdataWriter(server.url, journal=tmp_path) as writer:
         published = Published(writer, SCALARS)
         published.events(10)
-        assert writer.flush(10)
+        assert writer.flush(90)
         with redis.Redis.from_url(server.url) as client:
             client.config_set("maxmemory", "1mb")
             published.events(10)
@@ -287,7 +287,7 @@ def test_closing_during_an_outage_returns_in_time_and_keeps_the_journal(
     waiting = threading.Thread(target=lambda: flushed.append(writer.flush()))
     waiting.start()
     assert not writer.close(0.2)
-    waiting.join(10)
+    waiting.join(60)
     assert flushed == [False]
     assert len(list(tmp_path.glob("*.journal"))) == 1
     assert levels(caplog) == ["WARNING", "WARNING"]

@@ -106,10 +106,10 @@ def publish(writer: BlissdataWriter, documents: Iterable[Document]) -> None:
     """Give documents to a writer, and wait until Redis has them."""
     for name, document in documents:
         writer(name, document)
-    assert writer.flush(10)
+    assert writer.flush(100)
 
 
-def eventually(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
+def eventually(condition: Callable[[], Any], timeout: float = 60.0) -> Any:
     """The first true answer of `condition`, which may raise KeyError meanwhile."""
     deadline = time.monotonic() + timeout
     while True:

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from blissdata_bluesky.protocol import Rows
 from blissdata_bluesky.runs.cache import ColumnCache
-from blissdata_bluesky.runs.fetch import Piece
+from blissdata_bluesky.runs.store import Piece
 
 LIMIT = 4000
 COLUMNS = {"array": np.dtype("<i8"), "images": np.dtype("<u2"), "list": None}

@@ -15,7 +15,7 @@ from blissdata_bluesky.cli.findings import (
     summed_up,
     versions,
 )
-from blissdata_bluesky.cli.journal_report import Behind, JournalReport, of_journals, of_scans
+from blissdata_bluesky.cli.journal_report import Behind, JournalReport, Unarchived, of_journals, of_scans
 from blissdata_bluesky.publish.report import DatabaseReport, OpenScan
 
 HEALTHY = DatabaseReport(
@@ -47,6 +47,18 @@ TIDY = JournalReport(
     unfinished=("uid-1",),
     published=("uid-1",),
     fault=None,
+    unarchived=(),
+)
+
+ARCHIVED = Unarchived(
+    uid="uid-1",
+    archive="/archive",
+    file="/archive/2026/uid-1.h5",
+    unwritten=2_000_000,
+    age=0.4,
+    silent=0.1,
+    over=False,
+    attended=True,
 )
 
 
@@ -71,6 +83,12 @@ def test_a_healthy_server() -> None:
         ({"protocol": None}, Level.ERROR, "not initialised, but 12 keys are there", "FLUSHALL"),
         ({"maxmemory": 0}, Level.WARNING, "10 MiB used, no bound", "set maxmemory"),
         ({"used_memory": 90 * 2**20}, Level.WARNING, "90 of 100 MiB used", "memory tracker"),
+        (
+            {"used_memory": 100 * 2**20},
+            Level.ERROR,
+            "100 of 100 MiB used: rows are refused, and the memory tracker cannot begin to trim",
+            "CONFIG SET maxmemory",
+        ),
         ({"maxmemory_policy": "allkeys-lru"}, Level.WARNING, "allkeys-lru", "noeviction"),
     ],
 )
@@ -86,6 +104,7 @@ def test_tidy_journals() -> None:
     assert [finding.message for finding in found] == [
         "1 being published, 0 left over, 0 abandoned, 2 finished, 3.0 MB in /journals",
         "none",
+        "no run is to be archived",
         "107.4 GB of 1.1 TB free for journals",
     ]
 
@@ -148,6 +167,63 @@ def test_the_lag_and_the_last_fault_are_told() -> None:
     found = {one.subject: one.message for one in of_journals(replace(TIDY, behind=behind, fault=fault), None)}
     assert found["lag"] == "3.0 kB of 2 runs not sent, the oldest for 10 min"
     assert found["last fault"].endswith(" host:1: interrupted: no answer")
+
+
+def archiver(fault: str = "", **changes: object) -> list[Finding]:
+    """What is said of one run that waits for the archiver."""
+    noted = {"time": 0.0, "owner": "host:1", "message": fault} if fault else None
+    report = replace(TIDY, unarchived=(replace(ARCHIVED, **changes),), fault=noted)
+    return [finding for finding in of_journals(report, None) if finding.subject == "archiver"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"unwritten": 0, "age": 0.0, "over": True, "silent": 60.0}, {"unwritten": 0, "age": 0.0, "silent": 999}],
+)
+def test_an_archiver_that_keeps_up_is_right(changes: dict[str, object]) -> None:
+    assert archiver(**changes) == [Finding(Level.OK, "archiver", "1 runs are being archived")]
+
+
+def test_a_file_that_lags_is_an_alarm() -> None:
+    [finding] = archiver(age=11.0)
+    assert finding.level == Level.ERROR
+    assert finding.message == (
+        "run uid-1: 2.0 MB of its journal are not in /archive/2026/uid-1.h5, the oldest for 11 s"
+    )
+    assert "/journals/archiver.log" in finding.remedy
+
+
+def test_runs_that_nobody_archives_are_a_warning_and_then_an_alarm() -> None:
+    command = "`blissdata-bluesky archive --journal /journals --root /archive`"
+    [finding] = archiver(attended=False)
+    assert finding.level == Level.WARNING
+    assert finding.message == "1 runs are to be archived in /archive, and no archiver is at work on /journals"
+    assert command in finding.remedy
+    [finding] = archiver(attended=False, age=600.0)
+    assert (finding.level, "the oldest for 10 min" in finding.message) == (Level.ERROR, True)
+    assert command in finding.remedy
+
+
+def test_why_an_archiver_refuses_a_run_is_told_at_once() -> None:
+    [finding] = archiver(fault="run uid-1: /archive/2026/uid-1.h5 is another run's file; it is left alone")
+    assert finding.level == Level.ERROR
+    assert finding.message.endswith("0 s: /archive/2026/uid-1.h5 is another run's file; it is left alone")
+    assert "mend that" in finding.remedy
+    [finding] = archiver(fault="run uid-1 is not published any further: Redis refuses it")
+    assert finding.level == Level.OK, "a publisher's note"
+
+
+def test_a_file_that_has_all_and_is_not_sealed_is_a_warning() -> None:
+    [finding] = archiver(unwritten=0, age=0.0, over=True, silent=300.0)
+    assert finding.level == Level.WARNING
+    assert finding.message == ("run uid-1: /archive/2026/uid-1.h5 has all since 5 min, and is not sealed and listed")
+
+
+def test_of_many_that_lag_some_are_named() -> None:
+    report = replace(TIDY, unarchived=tuple(replace(ARCHIVED, uid=f"uid-{number}", age=60.0) for number in range(9)))
+    errors = [finding for finding in of_journals(report, None) if finding.level == Level.ERROR]
+    assert len(errors) == 4
+    assert errors[-1].message == "6 more runs are as late, of 9"
 
 
 def test_scans_without_the_version_key_are_not_to_be_thrown_away() -> None:

@@ -25,7 +25,7 @@ FLOAT = np.dtype("<f8")
         ({"dtype": "array", "shape": [None, 4]}, NumericEncoding(FLOAT, (-1, 4))),
         ({"dtype": "array", "shape": [0]}, NumericEncoding(FLOAT, (-1,))),
         ({"dtype": "array", "shape": [2], "dtype_numpy": ">u2"}, NumericEncoding(np.dtype("<u2"), (2,))),
-        ({"dtype": "array", "shape": [2], "dtype_numpy": [["a", "<f8"]]}, NumericEncoding(FLOAT, (2,))),
+        ({"dtype": "array", "shape": [2], "dtype_numpy": [["a", "<f8"]]}, JsonEncoding()),
         ({"dtype": "number", "dtype_numpy": "nonsense"}, NumericEncoding(FLOAT)),
         ({}, JsonEncoding()),
     ],

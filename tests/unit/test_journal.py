@@ -94,8 +94,13 @@ def test_what_is_no_header_is_refused(payload: bytes) -> None:
         Header.unpack(payload, Path("x.journal"))
 
 
+@pytest.mark.parametrize(("number", "ordered"), [(1, False), (2, False), (3, True)])
+def test_runs_of_older_formats_go_on_without_order(number: int, ordered: bool) -> None:
+    assert Header("uid", "publisher", "redis://host", format=number).ordered is ordered
+
+
 def test_a_newer_format_is_refused_with_a_remedy() -> None:
-    newer = ormsgpack.packb({"format": 2, "something": "new"})
+    newer = ormsgpack.packb({"format": 4, "something": "new"})
     with pytest.raises(JournalError, match="newer"):
         Header.unpack(newer, Path("x.journal"))
 
@@ -313,13 +318,13 @@ def test_a_journal_that_its_owner_sets_aside_meanwhile_is_not_adopted(directory:
         except BlockingIOError:
             print("refused")
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "opened\n"
-    directory.finish(journal)
-    assert process.communicate()[0] == "refused\n"
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "opened\n"
+        directory.finish(journal)
+        assert process.communicate()[0] == "refused\n"
     with pytest.raises(JournalError, match="cannot be opened"):
         RunJournal.adopt(path)
 
@@ -337,18 +342,23 @@ def test_a_child_that_outlives_the_owner_does_not_keep_the_lock(tmp_path: Path) 
         sys.stdin.read()
         os._exit(0)
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "[]\n", "the child has none of the files"
-    process.wait(30)
-    [path] = JournalDirectory(tmp_path).paths(Fate.UNFINISHED)
-    adopted = RunJournal.adopt(path)
-    assert adopted.header.uid == "run"
-    adopted.close()
-    process.communicate()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "[]\n", "the child has none of the files"
+        process.wait(60)
+        [path] = JournalDirectory(tmp_path).paths(Fate.UNFINISHED)
+        adopted = RunJournal.adopt(path)
+        assert adopted.header.uid == "run"
+        adopted.close()
+        process.communicate()
+
+
+def test_the_header_of_the_first_format_is_read() -> None:
+    members = {"uid": "u", "publisher": "p", "target": "t", "identity": {}, "owner": "o", "format": 1, "created": 1.0}
+    assert Header.unpack(ormsgpack.packb(members), Path("x.journal")).archive == ""

@@ -115,7 +115,7 @@ def test_a_newer_format_is_refused_with_a_remedy(tmp_path: Path, look: type[Jour
     header = ormsgpack.packb({"format": 99, "anything": "else"})
     path = tmp_path / "newer.journal"
     path.write_bytes(record(header))
-    with pytest.raises(JournalError, match=r"newer\.journal has format 99, this version reads up to 1"):
+    with pytest.raises(JournalError, match=r"newer\.journal has format 99, this version reads up to 3"):
         look(path)
 
 

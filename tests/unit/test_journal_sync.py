@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from blissdata_bluesky.journal import Fsync, Header, JournalDirectory, RunJournal, Syncer
+from tests.system.tiled_runs import eventually
 
 POLICIES: list[Fsync] = ["run", 0.01, 100]
 
@@ -55,11 +55,9 @@ def open_files(path: Path) -> int:
     return found
 
 
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
+def begun_since(threads: set[threading.Thread]) -> set[threading.Thread]:
+    """Those of other tests may end meanwhile."""
+    return set(threading.enumerate()) - threads
 
 
 @pytest.mark.parametrize("policy", ["always", "", 0, -1, 0.0, float("nan"), None])
@@ -69,21 +67,21 @@ def test_a_policy_that_is_none_is_refused(policy: Any) -> None:
 
 
 def test_never_needs_neither_thread_nor_file(journals: list[RunJournal], synced: list[int]) -> None:
-    threads, files = threading.active_count(), open_files(journals[0].path.parent)
+    threads, files = set(threading.enumerate()), open_files(journals[0].path.parent)
     syncer = Syncer("never")
     for journal in journals:
         syncer.add(journal)
         syncer.end(journal)
-    assert (threading.active_count(), open_files(journals[0].path.parent)) == (threads, files)
-    syncer.stop(10)
+    assert (begun_since(threads), open_files(journals[0].path.parent)) == (set(), files)
+    syncer.stop(60)
     assert synced == []
 
 
 def test_nothing_is_started_before_the_first_run() -> None:
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     syncer = Syncer(1.0)
-    assert threading.active_count() == threads
-    syncer.stop(10)
+    assert begun_since(threads) == set()
+    syncer.stop(60)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -94,9 +92,9 @@ def test_a_run_that_stops_is_brought_to_the_disk_and_its_file_let_go(
     files = open_files(journals[0].path.parent)
     syncer.add(journals[0])
     syncer.end(journals[0])
-    wait_for(lambda: inode(journals[0]) in synced)
-    wait_for(lambda: open_files(journals[0].path.parent) == files)
-    syncer.stop(10)
+    eventually(lambda: inode(journals[0]) in synced)
+    eventually(lambda: open_files(journals[0].path.parent) == files)
+    syncer.stop(60)
 
 
 def test_run_leaves_open_runs_to_the_operating_system(journals: list[RunJournal], synced: list[int]) -> None:
@@ -104,9 +102,9 @@ def test_run_leaves_open_runs_to_the_operating_system(journals: list[RunJournal]
     syncer.add(journals[0])
     syncer.add(journals[1])
     syncer.end(journals[1])
-    wait_for(lambda: synced)
+    eventually(lambda: synced)
     assert synced == [inode(journals[1])]
-    syncer.stop(10)
+    syncer.stop(60)
     assert inode(journals[0]) in synced
 
 
@@ -116,22 +114,22 @@ def test_an_interval_brings_open_runs_to_the_disk_again_and_again(
     syncer = Syncer(0.01)
     for journal in journals:
         syncer.add(journal)
-    wait_for(lambda: all(synced.count(inode(journal)) > 2 for journal in journals))
+    eventually(lambda: all(synced.count(inode(journal)) > 2 for journal in journals))
     assert syncer.longest > 0
-    syncer.stop(10)
+    syncer.stop(60)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_end_brings_all_to_the_disk_and_closes_all(
     journals: list[RunJournal], synced: list[int], policy: Fsync
 ) -> None:
-    threads, files = threading.active_count(), open_files(journals[0].path.parent)
+    threads, files = set(threading.enumerate()), open_files(journals[0].path.parent)
     syncer = Syncer(policy)
     for journal in journals:
         syncer.add(journal)
-    syncer.stop(10)
+    syncer.stop(60)
     assert {inode(journal) for journal in journals} <= set(synced)
-    assert (threading.active_count(), open_files(journals[0].path.parent)) == (threads, files)
+    assert (begun_since(threads), open_files(journals[0].path.parent)) == (set(), files)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -146,8 +144,8 @@ def test_a_journal_that_is_removed_meanwhile_disturbs_nobody(
     files = open_files(removed.path.parent)
     for journal in journals:
         syncer.end(journal)
-    wait_for(lambda: {inode(journal) for journal in others} <= set(synced))
-    syncer.stop(10)
+    eventually(lambda: {inode(journal) for journal in others} <= set(synced))
+    syncer.stop(60)
     assert open_files(removed.path.parent) == files - len(journals)
     assert caplog.messages == []
 
@@ -161,8 +159,8 @@ def test_a_journal_that_is_gone_before_it_is_added_disturbs_nobody(
     syncer.add(journals[1])
     syncer.end(journals[0])
     syncer.end(journals[1])
-    wait_for(lambda: inode(journals[1]) in synced)
-    syncer.stop(10)
+    eventually(lambda: inode(journals[1]) in synced)
+    syncer.stop(60)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -178,4 +176,4 @@ def test_in_a_forked_child_the_files_are_the_parents(journals: list[RunJournal])
         os._exit(0 if open_files(journals[0].path.parent) == files else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert open_files(journals[0].path.parent) == files + len(journals)
-    syncer.stop(10)
+    syncer.stop(60)

@@ -69,7 +69,7 @@ def _document(draw: st.DrawFn, name: str, numbers: dict[str, int], extra: bool) 
 
 def mapped(batches: Iterable[Sequence[Document]]) -> list[Operation]:
     mapper = RunMapper(start())
-    mapper.quiet = True
+    mapper.complaints.quiet = True
     given = [*mapper.create()]
     for batch in batches:
         given += mapper.take(batch)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 
 from blissdata_bluesky.mapping import RunMapper
 from blissdata_bluesky.protocol import ScanState
 
 from .documents import INTEGER, NUMBER, columns, descriptor, event, events, operations, page, short, start, stop, values
-
-STREAM_DATUM = "stream_datum", {"descriptor": "primary", "stream_resource": "r", "uid": "r/0"}
 
 
 def test_a_run_without_events_passes_all_states_at_its_stop() -> None:
@@ -42,7 +41,7 @@ def test_baseline_and_monitors_wait_for_the_measurement_and_late_streams_are_ann
         event(2, {"det": 2.0}),
         descriptor("dark", det=NUMBER),
         event(1, {"det": 0.0}, "dark"),
-        event(2, {"x": 1.0}, "baseline"),
+        event(2, {"x": 1.0}, "baseline", 3.0),
         stop(),
     ]
     assert short(operations(run)) == [
@@ -95,16 +94,6 @@ def test_prepare_passes_to_started_once_and_with_what_is_known() -> None:
     assert short(mapper.take([event(1, {"det": 1.0})])) == ["primary:time 0+1"]
 
 
-def test_external_data_begins_the_measurement() -> None:
-    camera = {"dtype": "array", "shape": [1, 5, 5], "external": "STREAM:"}
-    assert short(operations([descriptor(camera=camera), STREAM_DATUM]))[3:] == [
-        "declare primary",
-        "PREPARED",
-        "STARTED",
-        "stream_datum {'primary': 0}",
-    ]
-
-
 def test_external_keys_have_no_column() -> None:
     camera = {"dtype": "array", "shape": [1, 5, 5], "external": "STREAM:"}
     assert set(columns(operations([descriptor(x=NUMBER, camera=camera), event(1, {"x": 1.0})]))) == {
@@ -136,6 +125,52 @@ def test_rewound_rows_are_kept_in_the_order_of_arrival() -> None:
 def test_a_second_descriptor_of_a_stream_continues_it() -> None:
     run = [descriptor(x=NUMBER), event(1, {"x": 1.0}), descriptor(uid="again", x=NUMBER), event(2, {"x": 2.0}, "again")]
     assert columns(operations(run))["primary:x"] == [1.0, 2.0]
+
+
+def test_events_that_readers_would_find_too_early_are_told_apart() -> None:
+    keys = [descriptor("a", x=NUMBER), descriptor("b", x=NUMBER)]
+    given = [("a", 1.0), ("b", 1.0), ("a", 2.0), ("b", 2.0), ("a", 2.0), ("a", 2.0), ("b", 2.0), ("a", 2.0), ("a", 3.0)]
+    run = [event(1, {"x": 1.0}, stream, time) for stream, time in given]
+    assert short(operations([*keys, *run]))[-6:] == [
+        "b:time 0+2",
+        "descriptor {'a': 2, 'b': 2}",
+        "a:time 2+2",
+        "b:time 2+1",
+        "descriptor {'a': 4, 'b': 3}",
+        "a:time 4+2",
+    ]
+
+
+def test_a_run_that_was_begun_without_telling_apart_goes_on_without() -> None:
+    keys = [descriptor("a", x=NUMBER), descriptor("b", x=NUMBER)]
+    run = [event(1, {"x": 1.0}, stream) for stream in "bab"]
+    given = [
+        short([*(mapper := RunMapper(start(), ordered=ordered)).create(), *mapper.take([*keys, *run])])
+        for ordered in (False, True)
+    ]
+    assert [sum(operation.startswith("descriptor") for operation in found) for found in given] == [2, 3]
+
+
+def test_a_page_that_readers_would_find_too_early_is_told_apart() -> None:
+    run = [descriptor("a", x=NUMBER), descriptor("b", x=NUMBER), page({"x": [1.0, 2.0]}, "b"), page({"x": [3.0]}, "a")]
+    assert short(operations(run))[-2:] == ["descriptor {'a': 0, 'b': 2}", "a:time 0+1"]
+
+
+@pytest.mark.parametrize("time", [np.array(2.0), np.array([[2.0, 3.0]]), np.array(["2"]), np.float32(2.0), 2**70, None])
+def test_an_event_without_a_usable_time_is_left_out_beside_another_stream(time: Any) -> None:
+    run = [descriptor("a", x=NUMBER), descriptor("b", x=NUMBER), event(1, {"x": 1.0}, "b")]
+    run += [event(1, {"x": 1.0}, "a", time), event(2, {"x": 2.0}, "a", 3.0)]
+    assert columns(operations(run))["a:x"] == [2.0]
+
+
+@pytest.mark.parametrize("behind", [1, 10, 3000])
+@pytest.mark.parametrize(("time", "apart"), [(2.0, True), (2.5, False)])
+def test_an_event_that_comes_late_is_told_apart_when_its_time_was_there(behind: int, time: float, apart: bool) -> None:
+    keys = [descriptor("a", x=NUMBER), descriptor("b", x=NUMBER)]
+    run = [event(1, {"x": 1.0}, "b", 2.0 + i) for i in range(behind)]
+    found = short(operations([*keys, *run, event(1, {"x": 1.0}, "a", time)]))[-2:]
+    # whatever comes behind so many events is told apart
+    assert (found[0] == f"descriptor {{'a': 0, 'b': {behind}}}") == (apart or behind > 1000)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,13 @@ def test_the_first_value_settles_what_the_descriptor_says(
         ({"dtype": "number"}, numeric("<f8")),
         ({"dtype": "integer"}, numeric("<i8")),
         ({"dtype": "array", "shape": [4, None]}, numeric("<f8", 4, -1)),
-        ({"dtype": "array", "shape": [4], "dtype_numpy": "<U5"}, numeric("<f8", 4)),
+        ({"dtype": "array", "shape": [4], "dtype_numpy": "<f16"}, numeric("<f8", 4)),
+        ({"dtype": "array", "shape": [4], "dtype_numpy": "nonsense"}, numeric("<f8", 4)),
+        ({"dtype": "array", "shape": [4], "dtype_numpy": "<U5"}, JsonEncoding()),
+        ({"dtype": "array", "shape": [4], "dtype_numpy": "<M8[s]"}, JsonEncoding()),
+        ({"dtype": "array", "shape": [4], "dtype_numpy": [["x", "<f8"], ["n", "<i4"]]}, JsonEncoding()),
+        ({"dtype": "array", "shape": [4], "dtype_numpy": "<f8,<i4"}, JsonEncoding()),
+        ({"dtype": "array", "shape": [4, 4], "dtype_numpy": "<u2", "external": "FILESTORE:"}, JsonEncoding()),
         ({"dtype": "string"}, JsonEncoding()),
         ({}, JsonEncoding()),
     ],
@@ -194,9 +200,12 @@ def test_nothing_changes_in_events_that_come_by_the_journal(data_key: dict[str, 
         [1.0, complex(math.nan, 5)],
         [True, 2, 0.5],
         [datetime.datetime(2026, 1, 1), 1.0],
+        [1j, complex(math.nan, 0.1), complex(0.1, math.nan)],
     ],
 )
 @pytest.mark.parametrize("dtype", ["number", "integer", "array"])
 def test_values_that_numpy_would_round_stay(dtype: str, given: list[Any]) -> None:
-    found = values(operations([descriptor(x={"dtype": dtype, "shape": []}), *events({"x": v} for v in given)]), "x")
-    assert equal([plain(value) for value in found], given)
+    for dtype_numpy in ({}, {"dtype_numpy": "<c8"}):
+        keys = descriptor(x={"dtype": dtype, "shape": [], **dtype_numpy})
+        found = values(operations([keys, *events({"x": v} for v in given)]), "x")
+        assert equal([plain(value) for value in found], given)

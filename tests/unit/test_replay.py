@@ -99,7 +99,7 @@ def test_marked_batches_are_kept_however_large_they_are(journal: RunJournal, mon
     assert cut(Replay(journal), journal.size) == [6, 4]
 
 
-def test_what_comes_after_the_last_mark_is_cut_anew(journal: RunJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_comes_after_the_last_mark_is_cut_anew(journal: RunJournal) -> None:
     mark(journal, 3, 4)
     assert cut(Replay(journal), journal.size) == [3, 1, 6]
     assert marked(journal) == [3, 4, 10]

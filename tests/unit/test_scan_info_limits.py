@@ -9,9 +9,9 @@ import pytest
 from blissdata.schemas.scan_info import ScanInfoDict
 from pydantic import BaseModel, ConfigDict
 
-from blissdata_bluesky.mapping import ChangeState, scan_info
+from blissdata_bluesky.mapping import ChangeState, RunMapper, scan_info
 
-from .documents import NUMBER, descriptor, event, operations, stop
+from .documents import NUMBER, descriptor, event, operations, start, stop
 
 
 class Validated(BaseModel):
@@ -41,6 +41,11 @@ def last_info(keys: dict[str, Any], **start: Any) -> Any:
         (WIDE, {"much": "x" * 5_000_000}, ["start"]),
         ({name + "x" * 50: key for name, key in WIDE.items()}, {}, ["start", "channels"]),
         ({f"{n:05}" + "x" * 500: NUMBER for n in range(3000)}, {}, ["start", "channels", "devices"]),
+        (
+            {f"{n:05}" + "x" * 500: NUMBER for n in range(3000)},
+            {"hints": {"dimensions": [[["time"], "primary"]]}},
+            ["start", "channels", "plots", "devices"],
+        ),
     ],
 )
 def test_info_stays_below_a_megabyte_and_valid(
@@ -49,6 +54,7 @@ def test_info_stays_below_a_megabyte_and_valid(
     info = last_info(keys, **start)
     assert len(json.dumps(info)) < 2**20
     assert info["bluesky"]["left_out"] == left_out
+    assert "plots" not in info
     Validated(info=info)
 
 
@@ -58,3 +64,11 @@ def test_a_login_without_a_name_is_no_reason_to_fail(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(scan_info.getpass, "getuser", nobody)
     assert last_info({"x": NUMBER})["user_name"] == "unknown"
+
+
+def test_why_a_run_is_not_whole_is_never_left_out() -> None:
+    mapper = RunMapper(start(much="x" * 5_000_000))
+    *_, closed = [*mapper.create(), *mapper.take([("incomplete", {"reason": "because " * 10_000}), stop()])]
+    assert isinstance(closed, ChangeState)
+    assert closed.info["bluesky"]["incomplete"] == ("because " * 10_000)[:2000]
+    assert closed.info["bluesky"]["left_out"] == ["start"]

@@ -51,3 +51,8 @@ def test_numpy_scalars_are_plain_numbers(value: Any) -> None:
 @pytest.mark.parametrize("value", [np.complex64(1 + 2j), np.float64("nan"), np.datetime64("2026-01-01", "ns")])
 def test_other_numpy_scalars_come_back_with_their_value(value: Any) -> None:
     assert same(np.asarray(value), np.asarray(load_json(dump_json(value)), value.dtype))
+
+
+@pytest.mark.parametrize("value", [10**4000, -(10**5000), {"a": [10**9000]}], ids=["long", "longer", "nested"])
+def test_integers_that_python_does_not_print_come_back(value: Any) -> None:
+    assert load_json(dump_json(value)) == value

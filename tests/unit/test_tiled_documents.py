@@ -32,6 +32,8 @@ def test_values_stay_what_they_are() -> None:
         "long": np.longdouble("0.5"),
         "longs": np.array([1, 2], np.longdouble),
         "long complex": np.clongdouble(1),
+        "record": np.array([(1, np.nan, b"x")], [("a", "<i4"), ("b", "<f8"), ("c", "S1")]),
+        "void": np.void(b"x"),
     }
     ((name, document),) = read([("event", {"data": data})])
     found = document["data"]
@@ -41,7 +43,9 @@ def test_values_stay_what_they_are() -> None:
     assert (found["long"], found["longs"], found["long complex"]) == (0.5, [1.0, 2.0], "(1+0j)")
     assert math.isnan(found["nan"])
     assert math.isnan(found["nans"][0])
-    assert found["bytes"].startswith("data:")
+    assert found["bytes"].startswith("data:") and found["void"] == found["bytes"]
+    ((a, b, c),) = found["record"]
+    assert a == 1 and math.isnan(b) and c == found["bytes"]
 
 
 def test_a_datum_becomes_a_page() -> None:

@@ -70,7 +70,7 @@ def expected_rows() -> dict[str, Any]:
 
 def wait_until_blocked(store: DataStore) -> None:
     """Return when a reader waits in Redis."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while not store._redis.info("clients")["blocked_clients"]:
         assert time.monotonic() < deadline, "no reader waits"
         time.sleep(0.005)
@@ -79,10 +79,10 @@ def wait_until_blocked(store: DataStore) -> None:
 def wait_for_prepared(url: str) -> Scan:
     """Wait for the next scan, and until its streams are known."""
     store = DataStore(url)
-    _, key = store.get_next_scan(timeout=10)
+    _, key = store.get_next_scan(timeout=60)
     scan = store.load_scan(key)
     while scan.state < ScanState.PREPARED:
-        scan.update(timeout=10)
+        scan.update(timeout=60)
     return scan
 
 
@@ -92,9 +92,9 @@ def follow(url: str, stream: str) -> list[tuple[int, Any, float]]:
     points: list[tuple[int, Any, float]] = []
     while True:
         try:
-            view = cursor.read(timeout=10)
+            view = cursor.read(timeout=60)
         except EndOfStream:
             return points
-        assert view is not None, "nothing came for 10 s"
+        assert view is not None, "nothing came for 60 s"
         now = time.time()
         points += [(view.index + offset, value, now) for offset, value in enumerate(view.get_data())]

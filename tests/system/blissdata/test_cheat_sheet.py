@@ -47,11 +47,11 @@ def during(RE: RunEngine, writer: BlissdataWriter, beamline: Beamline, data_stor
 
     def run(check: Callable[[int, Scan], object]) -> None:
         def between(row: int) -> None:
-            assert writer.flush(10)
+            assert writer.flush(90)
             check(row, data_store.load_scan(data_store.get_last_scan()[1]))
 
         RE(beamline.scan(between=between))
-        assert writer.flush(10)
+        assert writer.flush(90)
 
     return run
 
@@ -60,7 +60,7 @@ def during(RE: RunEngine, writer: BlissdataWriter, beamline: Beamline, data_stor
 def uid(RE: RunEngine, writer: BlissdataWriter, beamline: Beamline) -> str:
     """The uid of a run that has been published to its end."""
     (uid,) = RE(beamline.scan())
-    assert writer.flush(10)
+    assert writer.flush(90)
     return str(uid)
 
 
@@ -85,7 +85,7 @@ def test_no_scan_is_available_before_the_first(data_store: DataStore) -> None:
 
 def test_get_next_scan_waits_for_a_run(RE: RunEngine, beamline: Beamline, data_store: DataStore) -> None:
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(data_store.get_next_scan, timeout=10)
+        waiting = pool.submit(data_store.get_next_scan, timeout=60)
         wait_until_blocked(data_store)
         (uid,) = RE(beamline.scan())
         _, key = waiting.result()
@@ -102,7 +102,7 @@ def test_get_next_scan_since_misses_none(
 ) -> None:
     since = data_store.get_last_scan_timetag()
     uids = [RE(beamline.scan(points=1))[0] for _ in range(3)]
-    assert writer.flush(10)
+    assert writer.flush(90)
     found = []
     for _ in uids:
         since, key = data_store.get_next_scan(since=since)
@@ -283,7 +283,7 @@ def test_a_cursor_group_reads_all_streams(scan: Scan) -> None:
     read: dict[str, list[Any]] = {name: [] for name in scan.streams}
     with pytest.raises(EndOfStream):
         while True:
-            for stream, view in group.read(timeout=10).items():
+            for stream, view in group.read(timeout=60).items():
                 assert view.index == len(read[stream.name])
                 read[stream.name].extend(view.get_data())
     for name, expected in expected_rows().items():
@@ -296,7 +296,7 @@ def test_a_cursor_group_follows_a_running_scan(during: During) -> None:
     def check(row: int, scan: Scan) -> None:
         if not groups:
             groups.append(CursorGroup(scan.streams))
-        views = groups[0].read(timeout=10)
+        views = groups[0].read(timeout=60)
         assert {view.index for stream, view in views.items() if stream.name.startswith("primary:")} == {row}
 
     during(check)
@@ -324,13 +324,13 @@ def test_a_running_scan_deleted_by_force_leaves_the_run_alone(
 ) -> None:
     def delete(row: int) -> None:
         if row == 2:
-            assert writer.flush(10)
+            assert writer.flush(90)
             data_store.delete_scan(data_store.get_last_scan()[1], force=True)
 
     RE(beamline.scan(between=delete))
-    assert not writer.flush(10)
+    assert not writer.flush(60)
     with pytest.raises(NoScanAvailable):
         data_store.get_last_scan()
     (uid,) = RE(beamline.scan())
-    assert writer.flush(10)
+    assert writer.flush(90)
     assert data_store.load_scan(data_store.get_last_scan()[1]).dataset == uid

@@ -20,7 +20,7 @@ from .blissdata_runs import Beamline, wait_for_prepared, wait_until_blocked
 
 
 def last_scan(writer: BlissdataWriter, data_store: DataStore) -> Scan:
-    assert writer.flush(10)
+    assert writer.flush(90)
     return data_store.load_scan(data_store.get_last_scan()[1])
 
 
@@ -49,16 +49,14 @@ def test_the_first_primary_event_prepares_and_starts_the_scan(
     assert states(data_store, seen[-1]) == [0, 1, 2, 3, 4]
 
 
-def test_update_shows_a_stream_that_begins_late(
-    RE: RunEngine, writer: BlissdataWriter, any_redis_url: str, data_store: DataStore
-) -> None:
+def test_update_shows_a_stream_that_begins_late(RE: RunEngine, writer: BlissdataWriter, data_store: DataStore) -> None:
     beamline, seen = Beamline(), []
 
     @bpp.run_decorator()
     def plan() -> Iterator[Any]:
         yield from bps.trigger_and_read([beamline.scalar])
         scan = last_scan(writer, data_store)
-        waiting = pool.submit(scan.update, timeout=10)
+        waiting = pool.submit(scan.update, timeout=60)
         wait_until_blocked(data_store)
         yield from bps.trigger_and_read([beamline.image], name="dark")
         assert waiting.result()

@@ -26,9 +26,8 @@ def test_another_process_gets_every_event_of_a_fast_run(RE: RunEngine, any_redis
         following = pool.apply_async(follow, (any_redis_url, "primary:time"))
         wait_until_blocked(DataStore(any_redis_url))
         RE(bp.count([Beamline().scalar], EVENTS, delay=1 / HERTZ), writer)
-        indices, emitted, arrived = zip(*following.get(timeout=30), strict=True)
+        indices, emitted, arrived = zip(*following.get(timeout=60), strict=True)
     assert indices == tuple(range(EVENTS))
     latencies = np.subtract(arrived, emitted)
     p50, p99 = np.percentile(latencies, (50, 99)) * 1e3
     print(f"latency from event time to blissdata reader: p50 {p50:.2f} ms, p99 {p99:.2f} ms")
-    assert latencies.max() < 5

@@ -35,12 +35,12 @@ def test_a_running_scan_is_tracked_and_a_finished_one_expires_after_a_week(
     RE: RunEngine, writer: BlissdataWriter, data_store: DataStore, tracker: MemoryTracker
 ) -> None:
     def update(row: int) -> None:
-        assert writer.flush(10)
+        assert writer.flush(90)
         tracker.update()
         assert expirations(data_store, last_scan(data_store)) == {-1}
 
     RE(Beamline().scan(between=update), writer)
-    assert writer.flush(10)
+    assert writer.flush(90)
     tracker.update()
     scan = last_scan(data_store)
     assert expirations(data_store, scan) <= {7 * DAY, 7 * DAY - 1}
@@ -52,7 +52,7 @@ def test_a_new_tracker_finds_scans_that_are_finished(
     RE: RunEngine, writer: BlissdataWriter, data_store: DataStore
 ) -> None:
     RE(Beamline().scan(), writer)
-    assert writer.flush(10)
+    assert writer.flush(90)
     MemoryTracker(data_store, DAY, 7 * DAY, 20).update()
     assert expirations(data_store, last_scan(data_store)) <= {7 * DAY, 7 * DAY - 1}
 
@@ -64,14 +64,14 @@ def test_a_scan_that_is_trimmed_while_it_runs_is_written_to_its_end(
     points, trimmed_at = 150, 120
 
     def trim(row: int) -> None:
-        assert writer.flush(10)
+        assert writer.flush(90)
         if row in (trimmed_at - 1, trimmed_at):
             tracker.update()
         if row == trimmed_at:
             tracker.reclaim_memory(protected_history=0)
 
     RE(Beamline().scan(points=points, between=trim), writer)
-    assert writer.flush(10)
+    assert writer.flush(90)
     scan = last_scan(data_store)
     stream = scan.streams["primary:motor"]
     assert (scan.state, len(stream), stream[-1]) == (ScanState.CLOSED, points, points - 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import bluesky.plan_stubs as bps
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from blissdata_bluesky.writer import BlissdataWriter
 
+from ..simulated import Devices
 from .blissdata_runs import Beamline
 
 Plan: TypeAlias = Callable[[Beamline], Iterator[Any]]
@@ -80,7 +82,7 @@ def scans(request: pytest.FixtureRequest, RE: RunEngine, writer: BlissdataWriter
     scans: list[Scan] = []
 
     def load(name: str, document: dict[str, Any]) -> None:
-        assert writer.flush(10)
+        assert writer.flush(90)
         scans.append(store.load_scan(store.get_last_scan()[1]))
 
     RE.subscribe(writer)
@@ -102,8 +104,9 @@ def test_info_is_valid_and_complete_at_every_moment(scans: list[Scan]) -> None:
 
 
 def assert_nothing_unknown(info: dict[str, Any]) -> None:
-    """All members are those of the schema, but for one of ours."""
-    assert set(info) - set(ScanInfoDict.__annotations__) == {"bluesky"}
+    """All members are those of the schema, but for one of ours and one of Flint's."""
+    # BLISS itself gives data_dim
+    assert set(info) - set(ScanInfoDict.__annotations__) - {"data_dim"} == {"bluesky"}
     assert info["bluesky"]["left_out"] == []
     for part, schema in (("acquisition_chain", ChainDict), ("devices", DeviceDict), ("channels", ChannelDict)):
         for member in info[part].values():
@@ -111,7 +114,7 @@ def assert_nothing_unknown(info: dict[str, Any]) -> None:
 
 
 def assert_devices_lead_to_every_channel(info: dict[str, Any]) -> None:
-    """Flint's parser: from each chain's top master by `triggered_devices` to every channel, each of them once."""
+    """Flint's parser: from each chain's top master by `triggered_devices` to all channels, each of them once."""
     devices = info["devices"]
     channels: list[str] = []
     for chain in info["acquisition_chain"].values():
@@ -123,7 +126,8 @@ def assert_devices_lead_to_every_channel(info: dict[str, Any]) -> None:
         assert reached == chain["devices"]
         own = {channel for name in reached for channel in devices[name]["channels"]}
         assert own == {*chain["scalars"], *chain["spectra"], *chain["images"]}
-    assert sorted(channels) == sorted(info["channels"])
+    # a vector for each point, which Flint would take for a spectrum
+    assert sorted(channels) == sorted(name for name in info["channels"] if not name.endswith(":timestamps"))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +139,32 @@ def test_title_and_number_of_points(
 ) -> None:
     RE.subscribe(writer)
     RE(PLANS[plan](Beamline()))
-    assert writer.flush(10)
+    assert writer.flush(90)
     store = DataStore(any_redis_url)
     info = store.load_scan(store.get_last_scan()[1]).info
     assert (info["type"], info["title"], info["npoints"]) == (plan, title, points)
+
+
+def test_units_and_choices_of_ophyd_async(
+    RE: RunEngine, writer: BlissdataWriter, any_redis_url: str, tmp_path: Path
+) -> None:
+    devices = Devices(tmp_path)
+    devices.connect()
+    RE(bp.scan([devices.everything], devices.axis, 0, 1, 2), writer)
+    assert writer.flush(90)
+    store = DataStore(any_redis_url)
+    info = store.load_scan(store.get_last_scan()[1]).info
+    Validated(info=info)
+    assert info["channels"]["primary:axis"] == {
+        "display_name": "axis",
+        "dim": 0,
+        "unit": "mm",
+        "start": 0.0,
+        "stop": 1.0,
+        "points": 2,
+    }
+    assert info["devices"]["primary:everything"]["metadata"]["choices"] == {
+        "primary:everything-strict": ["Aaa", "Bbb", "Ccc"],
+        "primary:everything-superset": ["Aaa", "Bbb", "Ccc", "Ddd"],
+        "primary:everything-enums": ["Aaa", "Bbb", "Ccc"],
+    }

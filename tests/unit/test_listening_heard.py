@@ -1,0 +1,183 @@
+"""What is known to be missing of a run that came over a network."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blissdata_bluesky.listening import HeardRun
+from blissdata_bluesky.listening.heard import SeqNums
+
+from .documents import NUMBER, descriptor, event, page, stop
+
+Named = tuple[str, dict[str, Any]]
+
+
+def heard(*documents: Named) -> tuple[HeardRun, list[str]]:
+    """The run, and what was said while it was heard."""
+    run = HeardRun("uid", "count")
+    said = [run.take(*named) for named in (descriptor(x=NUMBER), *documents)]
+    return run, list(filter(None, said))
+
+
+def events(*numbers: int) -> list[Named]:
+    return [event(number, {"x": 1.0}) for number in numbers]
+
+
+def ended(run: HeardRun, **num_events: int) -> str:
+    return run.missing(stop(num_events=num_events)[1])
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [(1, 2, 3), (1, 2, 3, 2, 3), (1, 2, 3, 1, 2, 3), ()],
+    ids=["in order", "after a rewind", "from the beginning again", "none"],
+)
+def test_all_was_heard(numbers: tuple[int, ...]) -> None:
+    run, said = heard(*events(*numbers))
+    assert said == []
+    assert ended(run, primary=len(set(numbers))) == ""
+    assert run.missing({}) == ""
+    assert run.events == len(numbers)
+
+
+def test_a_gap_is_told_when_it_is_met_and_counted_in_the_end() -> None:
+    run, said = heard(*events(1, 2, 5, 6))
+    assert said == ["stream 'primary' goes from seq_num 2 to 5"]
+    assert ended(run, primary=6) == "stream 'primary': 4 of 6 events"
+    # a stop that counts nothing
+    assert run.missing({}) == "stream 'primary': 4 of 6 events"
+
+
+def test_the_first_events_are_missing() -> None:
+    run, said = heard(*events(3, 4))
+    assert said == ["stream 'primary' goes from seq_num 0 to 3"]
+    assert ended(run, primary=4) == "stream 'primary': 2 of 4 events"
+
+
+def test_the_last_events_are_missing() -> None:
+    run, said = heard(*events(1, 2))
+    assert said == []
+    assert ended(run, primary=5) == "stream 'primary': 2 of 5 events"
+
+
+def test_a_rewind_that_brings_what_was_missing() -> None:
+    run, said = heard(*events(1, 4, 2, 3, 4))
+    assert said == ["stream 'primary' goes from seq_num 1 to 4"]
+    assert ended(run, primary=4) == ""
+
+
+def test_a_stream_whose_descriptor_was_not_heard() -> None:
+    run, _ = heard(*events(1))
+    assert run.take(*event(1, {"x": 1.0}, stream="dark")) == ""
+    assert ended(run, primary=1, dark=3, baseline=0) == (
+        "stream 'dark': none of 3 events, for its descriptor was not heard"
+    )
+
+
+def test_a_stream_without_any_event() -> None:
+    run, _ = heard()
+    assert ended(run, primary=2) == "stream 'primary': 0 of 2 events"
+
+
+def test_pages_and_bulk_events() -> None:
+    run, said = heard(page({"x": [1.0, 2.0]}), ("bulk_events", {"x": [document for _, document in events(3, 4)]}))
+    assert said == []
+    assert ended(run, primary=4) == ""
+    assert run.events == 4
+    assert run.take("event_page", {"descriptor": "primary", "seq_num": [7, 8]}) != ""
+    assert ended(run, primary=8) == "stream 'primary': 6 of 8 events"
+
+
+def test_a_new_descriptor_of_the_same_stream() -> None:
+    run, said = heard(*events(1, 2), descriptor(uid="second", x=NUMBER))
+    assert run.take(*event(3, {"x": 1.0}, stream="second")) == ""
+    assert said == []
+    assert ended(run, primary=3) == ""
+
+
+def datum(resource: str, start: int, end: int) -> Named:
+    seq_nums = {"start": start, "stop": end}
+    return "stream_datum", {"descriptor": "primary", "stream_resource": resource, "seq_nums": seq_nums}
+
+
+def test_frames_of_two_detectors() -> None:
+    resources = [("stream_resource", {"uid": uid, "data_key": key}) for uid, key in (("a", "one"), ("b", "two"))]
+    run, said = heard(*resources, datum("a", 1, 4), datum("b", 1, 3), datum("b", 3, 4))
+    assert said == []
+    assert ended(run, primary=3) == ""
+    assert run.take(*datum("a", 5, 7)) == "stream 'primary', 'one' goes from seq_num 3 to 5"
+    assert run.take(*datum("b", 4, 7)) == ""
+    assert ended(run, primary=6) == "stream 'primary', 'one': 5 of 6 events"
+    # another file of the same detector goes on where the first one ended
+    run.take("stream_resource", {"uid": "c", "data_key": "two"})
+    assert run.take(*datum("c", 7, 8)) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("event", {}),
+        ("event", {"descriptor": "primary", "seq_num": "x"}),
+        ("event", {"descriptor": ["primary"], "seq_num": 1}),
+        ("event_page", {"descriptor": "primary", "seq_num": 5}),
+        ("event_page", {"descriptor": "primary", "seq_num": [None, 2]}),
+        ("stream_datum", {"descriptor": "primary", "seq_nums": [1, 2]}),
+        ("stream_datum", {"descriptor": "primary", "seq_nums": {"start": 5, "stop": 5}}),
+        ("bulk_events", {"x": [1, None], "y": 3}),
+        ("descriptor", {"uid": {}, "name": None}),
+        ("stream_resource", {}),
+    ],
+)
+def test_documents_that_are_none(name: str, document: dict[str, Any]) -> None:
+    run, _ = heard()
+    assert run.take(name, document) == ""
+    assert run.missing({"num_events": [1, 2]}) == ""
+    assert run.missing({"num_events": {"primary": "many"}}) == ""
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 5))))
+def test_ranges_are_those_of_a_set(heard: list[tuple[int, int]]) -> None:
+    seq_nums, expected = SeqNums(), set()
+    for start, length in heard:
+        seq_nums.add(start, start + length)
+        expected.update(range(start, start + length))
+    assert [number for low, high in seq_nums.ranges for number in range(low, high)] == sorted(expected)
+    assert seq_nums.count == len(expected)
+    assert all(high < low for (_, high), (low, _) in pairwise(seq_nums.ranges))
+
+
+@pytest.mark.parametrize("number", [10**5000, 2**63, -(2**64), 1.5, "1", None], ids=list("abcdef"))
+def test_numbers_that_are_none_are_not_counted(number: Any) -> None:
+    run, said = heard(("event", {**event(1, {"x": 1.0})[1], "seq_num": number}))
+    assert said == []
+    assert run.missing({"num_events": {"primary": number}}) == ""
+
+
+def test_a_range_of_any_length_takes_no_room() -> None:
+    run, said = heard(("stream_resource", {"uid": "r", "data_key": "one"}))
+    assert (
+        run.take(
+            "stream_datum",
+            {
+                "descriptor": "primary",
+                "stream_resource": "r",
+                **{member: {"start": 1, "stop": 10**12} for member in ("indices", "seq_nums")},
+            },
+        )
+        == ""
+    )
+    assert said == []
+
+
+def test_frames_ahead_of_the_events_do_not_count_as_events() -> None:
+    run, _ = heard(("stream_resource", {"uid": "r", "data_key": "one"}))
+    seven = {"start": 1, "stop": 7}
+    run.take("stream_datum", {"descriptor": "primary", "stream_resource": "r", "indices": seven, "seq_nums": seven})
+    for document in events(1, 2, 3, 4, 5):
+        run.take(*document)
+    assert ended(run, primary=5) == ""
