@@ -77,6 +77,8 @@ async def guarded_root(request: Request, settings: Settings = Depends(get_settin
         if wanted is None:
             raise
         raise HTTPException(406, f"This data cannot be written as {wanted}: {error}") from error
+    finally:
+        viewer.answered()
 
 
 async def refuse_subscribing() -> None:

@@ -103,10 +103,9 @@ class StreamContainer(Container):
         return 1 + sum(map(is_array_node, self._stream.columns.values()))
 
     def _look(self, only: str | None) -> dict[str, Any]:
-        viewer = current_viewer.get()
         identity = (self._run.uid, self._stream.name)
         # columns are settled by the first row: so rows come first
-        counts = self._pins.rows(viewer.client, identity, viewer.route, partial(count_rows, self._run, self._stream))
+        counts = self._pins.rows(current_viewer.get(), identity, partial(count_rows, self._run, self._stream))
         window = Window(self._stream, counts.events)
         columns = window.columns
         found: dict[str, Any] = {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 from tiled.server.utils import CSRF_COOKIE_NAME
 
 # Tiled's own limit, for adapters that are used without a server
 _BYTES_LIMIT = 300_000_000
+_EXPECTED = "expected_shape"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,18 @@ class Viewer:
     """The block along the first axis."""
     sliced: bool = False
     bytes_limit: int = _BYTES_LIMIT
+    wanted: Hashable = ()
+    """What is asked for, all but the expected shape: two requests that want the same have the same."""
+    _followers: list[Callable[[], None]] = field(default_factory=list, compare=False, repr=False)
+
+    def when_answered(self, call: Callable[[], None]) -> None:
+        """Call it when the answer has been sent."""
+        self._followers.append(call)
+
+    def answered(self) -> None:
+        """Tell those who wait for it."""
+        for call in self._followers:
+            call()
 
     @property
     def wants_array(self) -> bool:
@@ -36,7 +50,7 @@ class Viewer:
     def of(cls, request: Request, bytes_limit: int) -> Viewer:
         """The viewer behind a request."""
         query = request.query_params
-        expected = query.get("expected_shape")
+        expected = query.get(_EXPECTED)
         blocks = _integers(query.get("block"))
         return cls(
             client=request.cookies.get(CSRF_COOKIE_NAME),
@@ -45,6 +59,7 @@ class Viewer:
             block=blocks[0] if blocks else None,
             sliced=bool(query.get("slice")),
             bytes_limit=bytes_limit,
+            wanted=(request.url.path, *sorted(item for item in query.multi_items() if item[0] != _EXPECTED)),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from blissdata_bluesky.tiled import TiledServer
+from blissdata_bluesky.tiled.pins import AGAIN_SECONDS
 from blissdata_bluesky.writer import BlissdataWriter
 
 from .tiled_runs import ALL_KINDS, Run, eventually, publish, row, started, stopped
@@ -67,6 +69,57 @@ def test_new_rows_are_seen_by_held_clients(writer: BlissdataWriter, client: Any)
     assert len(stream["image"]) == 9
     publish(writer, [run.stop()])
     assert stopped(client, run.uid).stop["num_events"] == {"primary": 9}
+
+
+def test_a_read_that_is_slow_between_its_parts(
+    writer: BlissdataWriter, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a table is large or the computer busy: what was listed is read, however much came since."""
+    run = Run(scan_id=1)
+    publish(writer, [run.start, run.describe(), *(run.event(row(i)) for i in range(3))])
+    stream = started(client, run.uid)["primary"]
+    send, count = client.context.http_client.send, itertools.count(3)
+
+    def send_and_wait(request: Any, **options: Any) -> Any:
+        answer = send(request, **options)
+        publish(writer, [run.event(row(next(count)))])
+        if "/table/" in request.url.path:
+            time.sleep(2 * AGAIN_SECONDS)
+        return answer
+
+    monkeypatch.setattr(client.context.http_client, "send", send_and_wait)
+    data = stream.read()
+    assert {len(data[name]) for name in ("number", "image", "spectrum")} == {data.sizes["time"]}
+    monkeypatch.undo()
+    assert len(stream.read()["time"]) == next(count)
+    publish(writer, [run.stop()])
+
+
+def test_an_answer_that_takes_long_holds_the_rows(
+    writer: BlissdataWriter, server: TiledServer, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over a slow line: until all of an array is here, the next part is of the same rows."""
+    monkeypatch.setattr("blissdata_bluesky.tiled.pins.IDLE_SECONDS", 1.0)
+    keys = {
+        "image": ALL_KINDS["image"] | {"dtype_numpy": "<u4", "shape": [1500, 1500]},
+        "spectrum": ALL_KINDS["spectrum"],
+    }
+    run = Run(scan_id=1)
+    frame = {"image": np.zeros((1500, 1500), "<u4"), "spectrum": np.zeros(40, "<u4")}
+    publish(writer, [run.start, run.describe(**keys), *(run.event(frame) for _ in range(4))])
+    stream = started(client, run.uid)["primary"]
+    image = stream["image"]
+    publish(writer, [run.event(frame)])
+    with client.context.http_client.stream("GET", image.item["links"]["full"]) as answer:
+        arrived = answer.iter_raw(2**16)
+        size = len(next(arrived))
+        time.sleep(2.5)
+        size += sum(map(len, arrived))
+    assert size == image.nbytes == 4 * frame["image"].nbytes
+    assert stream.base["spectrum"].shape == (4, 40)
+    time.sleep(1.5)
+    assert stream.base["spectrum"].shape == (5, 40)
+    publish(writer, [run.stop()])
 
 
 def test_a_stream_before_its_first_event(writer: BlissdataWriter, client: Any) -> None:
