@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ArchiveError
 from ..journal import owner
 from .root import path_beside
 
+logger = logging.getLogger(__name__)
+
 _CLOSED = -1
 # somebody may just be looking whether it is held
-PATIENCE_SECONDS, _PAUSE_SECONDS = 1.0, 0.02
+_BRIEFLY_SECONDS, _PAUSE_SECONDS = 1.0, 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the end of another archiver is waited for."""
+
+    seconds: float = _BRIEFLY_SECONDS
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Ends the waiting."""
 
 
 class ArchiverLock:
@@ -24,19 +38,20 @@ class ArchiverLock:
         self.path = path_beside(journal, root, ".lock")
         self._descriptor = _CLOSED
 
-    def acquire(self, patience: float = PATIENCE_SECONDS) -> None:
-        """Raises ArchiveError when another process holds it for longer than `patience` seconds."""
-        descriptor = self._open()
-        deadline = time.monotonic() + patience
+    def acquire(self, patience: Patience | None = None) -> None:
+        """Raises ArchiveError when another process holds it for longer than patience lasts."""
+        descriptor, patience = self._open(), patience or Patience()
+        began, told = time.monotonic(), False
         while not _lock(descriptor, fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            waited = time.monotonic() - began
+            if waited > patience.seconds or patience.stop.is_set():
+                other = self._other(descriptor)
                 os.close(descriptor)
-                raise ArchiveError(
-                    f"another archiver ({holder or 'unknown'}) is at work on {self.path.parent} for {self._root}: one "
-                    "is enough"
-                )
-            time.sleep(_PAUSE_SECONDS)
+                raise ArchiveError(f"{other}: one is enough")
+            if waited > _BRIEFLY_SECONDS and not told:
+                logger.warning("%s: its end is waited for, for %.0f s", self._other(descriptor), patience.seconds)
+                told = True
+            patience.stop.wait(_PAUSE_SECONDS)
         self._descriptor = descriptor
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{owner()}\n".encode(), 0)
@@ -56,6 +71,10 @@ class ArchiverLock:
             return not _lock(descriptor, fcntl.LOCK_SH)
         finally:
             os.close(descriptor)
+
+    def _other(self, descriptor: int) -> str:
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "unknown"
+        return f"another archiver ({holder}) is at work on {self.path.parent} for {self._root}"
 
     def _open(self) -> int:
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import ArchiveError, ArchiveRefusedError, JournalError
 from ..external import Roots
 from ..journal import Fate, JournalDirectory, JournalReader
-from .lock import PATIENCE_SECONDS, ArchiverLock
+from .lock import ArchiverLock, Patience
 from .registering import Register, Registering
 from .root import ArchiveRoot
 from .run import RunArchiver
@@ -48,13 +48,13 @@ class Archiver:
         journal: Path,
         root: Path,
         register: Register | None = None,
-        patience: float = PATIENCE_SECONDS,
+        patience: Patience | None = None,
         *,
         external_roots: Roots | None = None,
     ) -> None:
         """`register`: without it, the files are written and nothing else; `blissdata-bluesky register` finds them.
 
-        `patience`: seconds that another archiver may take to end. `external_roots`: where detectors' files are, to
+        `patience`: how long another archiver may take to end. `external_roots`: where detectors' files are, to
         which the files of runs have links; None: as configured.
 
         Raises JournalError, and ArchiveError when the root is not the one that it was or cannot be made, or another

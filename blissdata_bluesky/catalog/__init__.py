@@ -3,6 +3,7 @@
 from .catalog import Catalog
 from .clean import clean, clean_mapping
 from .database import catalog_of
+from .faults import without_password
 from .registrar import Registrar
 from .registration import ARCHIVED_MIMETYPE, MIMETYPE, Registration
 
@@ -15,4 +16,5 @@ __all__ = [
     "catalog_of",
     "clean",
     "clean_mapping",
+    "without_password",
 ]

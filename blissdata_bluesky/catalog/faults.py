@@ -60,6 +60,14 @@ def shown(catalog: str | Path) -> str:
     return URL.create(backend, url.username, None, url.host, url.port, url.database).render_as_string()
 
 
+def without_password(catalog: str | Path) -> str:
+    """The same database, to be kept in a file: no password stands in it, and the path of a SQLite file is absolute."""
+    url = _url(catalog)
+    if url.get_backend_name() == "sqlite" and url.database and "uri" not in url.query:
+        url = url.set(database=str(Path(url.database).absolute()))
+    return url.set(password=None).difference_update_query(["password"]).render_as_string()
+
+
 def _url(catalog: str | Path) -> URL:
     return make_url(ensure_specified_sql_driver(catalog))
 

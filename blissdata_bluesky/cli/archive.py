@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..archive.registering import Register
     from ..archive.run import ArchivedRun
     from ..catalog.registrar import Registrar
+    from .known_catalog import KnownCatalog
 
 
 def archive(
@@ -33,7 +34,9 @@ def archive(
     ] = DEFAULT_JOURNAL,
     catalog: Annotated[
         str | None,
-        typer.Option(help="List of the runs: a file, sqlite:///… or postgresql://…; ROOT/catalog.db without it."),
+        typer.Option(
+            help="List of the runs: a file, sqlite:///… or postgresql://…; without it, the one that was given last, or ROOT/catalog.db."
+        ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="End when all that has ended is archived.")] = False,
     external_root: ExternalRoots = None,
@@ -41,7 +44,7 @@ def archive(
 ) -> None:
     """Archive runs while they go on: one NeXus/HDF5 file each, until Ctrl-C."""
     # heavy, and other commands do without it
-    from ..archive.lock import PATIENCE_SECONDS
+    from ..archive.lock import Patience
     from ..archive.service import Archiver
     from ..external import Roots
 
@@ -50,11 +53,14 @@ def archive(
     for number in (signal.SIGTERM, signal.SIGINT):
         # an exception might be raised where Python ignores it
         signal.signal(number, lambda *_: stop.set())
-    with _registering(root, catalog) as register:
+    directory = journal.expanduser().absolute()
+    with _registering(directory, root, catalog) as register:
         # one that a writer has started may be about to end
-        patience = _ONCE_SECONDS if once else PATIENCE_SECONDS
+        patience = Patience(_ONCE_SECONDS, stop) if once else None
         roots = Roots.parse(external_root) if external_root else None
-        archiver = Archiver(journal.expanduser().absolute(), root, register, patience, external_roots=roots)
+        archiver = Archiver(directory, root, register, patience, external_roots=roots)
+        if catalog is not None and register is not None:
+            _known(directory, root).write(catalog)
         typer.echo(f"archiving {journal} in {archiver.root}{'' if once else '; Ctrl-C ends it'}")
         archiver.run(_wanted(once=once, until_eof=until_eof), stop)
         if once:
@@ -72,8 +78,15 @@ def _at_end(pipe: Any) -> bool:
     return bool(select.select([pipe], [], [], 0)[0])
 
 
+def _known(journal: Path, root: Path) -> KnownCatalog:
+    # it imports Tiled
+    from .known_catalog import KnownCatalog
+
+    return KnownCatalog(journal, root)
+
+
 @contextmanager
-def _registering(root: Path, catalog: str | None) -> Iterator[Register | None]:
+def _registering(journal: Path, root: Path, catalog: str | None) -> Iterator[Register | None]:
     """What puts runs on the list, and says so; None without Tiled. Raises CatalogError when the wanted one fails."""
     missing = [package for package in ("tiled", "sqlalchemy") if find_spec(package) is None]
     if missing:
@@ -88,11 +101,11 @@ def _registering(root: Path, catalog: str | None) -> Iterator[Register | None]:
 
     def register(runs: Sequence[ArchivedRun]) -> None:
         # they take seconds to import, in which rows can be written
-        from ..catalog import Registration, catalog_of
+        from ..catalog import Registration
         from ..catalog.registrar import Registrar
 
         if not registrars:
-            registrars.append(Registrar(catalog or catalog_of(root)))
+            registrars.append(Registrar(catalog or _known(journal, root).read()))
         registrars[0].register(Registration(run.uid, run.start, run.stop, run.incomplete, run.file) for run in runs)
         for run in runs:
             if run.complete:

@@ -228,10 +228,15 @@ class RedisServer:
         return False
 
     def _failure(self, error: Exception, log: IO[bytes]) -> str:
+        if not _is_free(self._port):
+            return (
+                f"the Redis server cannot listen on port {self._port} of {HOST} (Address already in use): "
+                "give another port, or 0 for a free one"
+            )
         log.seek(0)
         lines = log.read().decode(errors="replace").splitlines()[-LOG_LINES:]
         return (
-            f"the Redis server for {self.url} {error}; is the port free, and does the directory hold its data? "
+            f"the Redis server for {self.url} {error}; does the directory hold its data? "
             f"The end of its log:\n" + "\n".join(lines)
         )
 
@@ -247,8 +252,14 @@ def free_port() -> int:
     """
     # processes that seed `random` alike must not choose alike
     for port in random.SystemRandom().sample(PORTS, 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
+        if _is_free(port):
             return port
     raise RedisServerStartError(f"no free TCP port was found between {PORTS.start} and {PORTS.stop}; give one")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return True
+    return False

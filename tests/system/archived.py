@@ -60,8 +60,9 @@ class Place:
         self.archiver(register).run(lambda: False)
 
     def left(self) -> list[str]:
-        """The suffixes of what is in the directory of journals, without the archiver's lock."""
-        return sorted(path.suffix for path in self.journals.iterdir() if path.suffix not in {".lock", ".log", ".root"})
+        """The suffixes of what is in the directory of journals, without what the archiver keeps there for itself."""
+        own = {".catalog", ".lock", ".log", ".root"}
+        return sorted(path.suffix for path in self.journals.iterdir() if path.suffix not in own)
 
     def files(self) -> set[Path]:
         """All files of the archive but the mark of its root, relative to it."""

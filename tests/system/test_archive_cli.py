@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from blissdata_bluesky.archive import ArchivedFile
+from blissdata_bluesky.cli.known_catalog import KnownCatalog
 
 from .archived import Place, add, assert_archived
 from .emitted import scalar_events, scalar_run, whole_run
@@ -127,6 +128,41 @@ def test_a_catalog_of_ones_own(place: Place, tmp_path: Path) -> None:
     assert place.left() == []
 
 
+def test_a_catalog_is_remembered_for_the_archiver_that_a_writer_starts(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [whole_run(5) for _ in range(4)]
+    monkeypatch.chdir(tmp_path)
+    for run, options in zip(
+        runs, [(), ("--catalog", "own.db"), (), ("--catalog", place.root / "catalog.db")], strict=True
+    ):
+        place.whole(run)
+        monkeypatch.chdir(tmp_path.parent if not options else tmp_path)
+        assert called(place, "--once", *options).returncode == 0
+    assert listed(place.root / "catalog.db") == {runs[0].uid, runs[3].uid}
+    assert listed(tmp_path / "own.db") == {runs[1].uid, runs[2].uid}
+    (memory,) = place.journals.glob("archiver-*.catalog")
+    assert memory.read_text().endswith(str(place.root / "catalog.db"))
+
+
+def test_without_the_password_that_its_catalog_needs_it_archives_and_leaves_the_journals(place: Place) -> None:
+    run = whole_run(5)
+    path = place.whole(run)
+    known = KnownCatalog(place.journals, place.root)
+    known.write("postgresql://ann:s3cret@127.0.0.1:1/runs?application_name=x&password=s3cret")
+    done = called(place, "--once")
+    assert done.returncode == 0
+    assert "archived runs cannot be registered" in done.stderr
+    assert "the catalog postgresql://ann@127.0.0.1:1/runs cannot be used" in done.stderr
+    assert "s3cret" not in done.stderr + str(known.read())
+    assert_archived(path, run)
+    assert ".finished-journal" in place.left()
+    assert not (place.root / "catalog.db").exists()
+    assert called(place, "--once", "--catalog", place.root / "catalog.db").returncode == 0
+    assert listed(place.root / "catalog.db") == {run.uid}
+    assert place.left() == []
+
+
 @pytest.mark.parametrize("catalog", ["nonsense://host/name", "/does/not/exist/catalog.db"])
 def test_a_catalog_that_cannot_be_is_told_at_once(place: Place, catalog: str) -> None:
     place.whole(whole_run(5))
@@ -186,6 +222,37 @@ def test_a_second_one_is_refused_in_a_sentence(place: Place) -> None:
     assert f":{process.pid}) is at work on {place.journals} for {place.root}: one is enough\n" in done.stderr
     # the lock lasted as long as the process
     assert called(place, "--once").returncode == 0
+
+
+def test_the_end_of_another_one_is_waited_for(place: Place) -> None:
+    run = whole_run(5)
+    with (
+        archiving(place) as process,
+        subprocess.Popen(command(place, "--once"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as once,
+    ):
+        assert once.stderr is not None
+        assert f":{process.pid}) is at work on {place.journals}" in (told := once.stderr.readline())
+        assert told.endswith(": its end is waited for, for 60 s\n")
+        path = place.whole(run)
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+        out, err = once.communicate(timeout=SECONDS)
+    assert (once.returncode, err) == (0, "")
+    assert out.endswith("nothing is left to be done now\n")
+    assert_archived(path, run)
+
+
+def test_waiting_for_another_one_can_be_ended(place: Place) -> None:
+    with (
+        archiving(place),
+        subprocess.Popen(command(place, "--once"), stderr=subprocess.PIPE, text=True) as once,
+    ):
+        assert once.stderr is not None
+        once.stderr.readline()
+        once.terminate()
+        _, err = once.communicate(timeout=SECONDS)
+    assert once.returncode == 2
+    assert err.endswith(": one is enough\n")
 
 
 @pytest.mark.parametrize("what", ["root", "journals"])

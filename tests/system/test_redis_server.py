@@ -193,9 +193,13 @@ def test_no_orphan_when_the_parent_is_killed() -> None:
             os.kill(int(child), signal.SIGKILL)
 
 
-def test_a_taken_port_is_an_error_that_shows_the_log(redis_server: RedisServer) -> None:
-    with pytest.raises(RedisServerStartError, match="Address already in use"):
+def test_a_taken_port_is_an_error_that_says_what_to_do(redis_server: RedisServer) -> None:
+    with pytest.raises(RedisServerStartError) as raised:
         RedisServer(port=redis_server.port).start()
+    assert str(raised.value) == (
+        f"the Redis server cannot listen on port {redis_server.port} of 127.0.0.1 (Address already in use): "
+        "give another port, or 0 for a free one"
+    )
     with open_client(redis_server.url) as client:
         assert client.ping()
 
