@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import DocumentError
+from ..foreign import safe_text
 from .streams import IRREGULAR, MappedStream
 
 logger = logging.getLogger(__name__)
 
 # they stay among the run's documents, whatever they tell of
 _KEPT = frozenset({"stream_resource", "stream_datum"})
+# it stands in the scan's info, where the room is limited
+_LONGEST_REASON = 500
 
 
 class Complaints:
@@ -21,25 +24,36 @@ class Complaints:
     def __init__(self, uid: str) -> None:
         self._uid = uid
         self._told: set[str] = set()
+        self._documents = 0
+        self._first = ""
         self.quiet = False
         """Whether the log has told of these documents before."""
+
+    @property
+    def left_out(self) -> str:
+        """What the run lacks of what was emitted; "" for nothing."""
+        more = f" ({self._documents} such documents in all)" if self._documents > 1 else ""
+        return self._first + more
 
     def document(
         self, name: str, document: Mapping[str, Any], stream: MappedStream | None, error: DocumentError
     ) -> None:
         """A document that cannot be mapped; `stream`: of its descriptor, if that is known."""
+        self._documents += 1
+        where = f"a document of type {name!r} (seq_num {document.get('seq_num')!r})"
+        fate = "tells of no frames that can be read" if name in _KEPT else "is left out"
+        self._first = self._first or safe_text(f"{where} {fate}: {error}")[:_LONGEST_REASON]
         subject = str(document.get("descriptor") or document.get("uid"))
         if self._is_told(subject):
             return
         logger.error(
-            "run %s, stream %r: a document of type %r (seq_num %r) %s: %s. The run goes on without it; the "
-            "journal keeps it. Check the plan or device that emitted it against event-model. What else is wrong with "
-            "documents of this descriptor is not reported.",
+            "run %s, stream %r: %s %s: %s. The run goes on without it and ends as FAILURE; its journal is kept, from "
+            "which `blissdata-bluesky journal export` takes it. Check the plan or device that emitted it against "
+            "event-model. Further documents of this descriptor that do not fit are counted, and not reported.",
             self._uid,
             stream.name if stream else document.get("name"),
-            name,
-            document.get("seq_num"),
-            "tells of no frames that can be read" if name in _KEPT else "is left out",
+            where,
+            fate,
             error,
         )
 

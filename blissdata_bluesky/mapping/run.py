@@ -68,13 +68,18 @@ class RunMapper:
         self._documents = 0
         self.complaints = Complaints(self._uid)
         self.state: ScanState | None = None
-        self.incomplete = ""
-        """Set the reason when documents of the run are lost: it ends as FAILURE, whatever the stop document says."""
+        self.lost = ""
+        """Set the reason when documents of the run did not come: it ends as FAILURE, whatever the stop document says."""
 
     @property
     def waits_to_prepare(self) -> bool:
         """Whether rows exist while the scan is still CREATED (DESIGN 8)."""
         return self.state == ScanState.CREATED and any(stream.has_rows for stream in self._streams.values())
+
+    @property
+    def incomplete(self) -> str:
+        """Why not all of the run can be found in the scan; "" as long as it can."""
+        return "; ".join(filter(None, (self.lost, self.complaints.left_out)))
 
     @property
     def rows(self) -> int:
@@ -212,7 +217,7 @@ class RunMapper:
                 yield from self._take_stop(document)
             case "incomplete":
                 # no document of the run: whoever took it says what did not get to him (`publish.INCOMPLETE`)
-                self.incomplete = str(document["reason"])[:_LONGEST_REASON]
+                self.lost = str(document["reason"])[:_LONGEST_REASON]
             case _:
                 yield self._add_document(name, document)
 
@@ -230,7 +235,7 @@ class RunMapper:
 
     def end_incomplete(self, reason: str, time: float) -> Operations:
         """End a run whose stop document never came; `time`: when it was heard of last. None is invented."""
-        self.incomplete = "; ".join(filter(None, (self.incomplete, reason)))
+        self.lost = "; ".join(filter(None, (self.lost, reason)))
         yield from self._declare_all()
         self._end = end_info({"time": time})
         yield from self._close()

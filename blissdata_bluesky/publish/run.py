@@ -190,7 +190,7 @@ class RunPublisher:
             self._mapper.complaints.quiet = self._replay is not None
             self._add(self._mapper.create())
         if self._feed.reported:
-            self._mapper.incomplete = "documents are lost: neither journal nor memory had room for them"
+            self._mapper.lost = "documents are lost: neither journal nor memory had room for them"
         self._add(self._mapper.take(documents))
         self._schedule(self._mapper)
 

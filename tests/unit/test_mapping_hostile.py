@@ -13,7 +13,20 @@ from hypothesis import strategies as st
 from blissdata_bluesky.mapping import ChangeState, CreateScan, DeclareStreams, RunMapper
 from blissdata_bluesky.packing import pack_document, unpack_document
 
-from .documents import INTEGER, NUMBER, Document, columns, descriptor, event, operations, page, short, start, stop
+from .documents import (
+    INTEGER,
+    NUMBER,
+    Document,
+    columns,
+    descriptor,
+    event,
+    events,
+    operations,
+    page,
+    short,
+    start,
+    stop,
+)
 
 HOSTILE = (
     st.none()
@@ -120,3 +133,23 @@ def test_bulk_events_that_are_none_are_left_out(bulk: Any) -> None:
 def test_an_empty_document_of_any_type_is_survived(name: str) -> None:
     given = operations([descriptor(x=NUMBER), (name, {}), event(1, {"x": 1.0})])
     assert columns(given)["primary:x"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ([event(2.0, {"x": 2.0})], "'event' (seq_num 2.0) is left out: seq_num must be an integer"),  # type: ignore[arg-type]
+        ([page({"x": [1.0], "y": [1.0, 2.0]})] * 3, "differ in length"),
+        ([descriptor("bad", x=5), *events([{"x": 1.0}] * 4, "bad")], "(5 such documents in all)"),  # type: ignore[arg-type]
+        ([("stream_datum", {"descriptor": "primary", "stream_resource": "r"})], "no frames that can be read"),
+        ([event(2, {"x": 2.0}) for _ in range(2)], ""),
+    ],
+    ids=["event", "page", "descriptor", "stream_datum", "none"],
+)
+def test_a_run_that_lacks_documents_does_not_look_whole(wrong: list[Document], told: str) -> None:
+    given = operations([descriptor(x=NUMBER), event(1, {"x": 1.0}), *wrong, event(3, {"x": 3.0}), stop()])
+    end = next(operation.info for operation in reversed(given) if isinstance(operation, ChangeState))
+    assert end["end_reason"] == ("FAILURE" if told else "SUCCESS")
+    assert told in end["bluesky"].get("incomplete", "")
+    assert bool(told) == bool(end["bluesky"].get("incomplete"))
+    assert columns(given)["primary:x"][:: len(columns(given)["primary:x"]) - 1] == [1.0, 3.0]
