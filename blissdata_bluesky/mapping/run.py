@@ -11,7 +11,7 @@ from ..errors import DocumentError
 from ..foreign import in_64_bits
 from ..protocol import REFERENCES, JsonEncoding, ScanState
 from .blocks import EventBlock, block_of_events, block_of_page, check_event
-from .bulk import events_of_bulk
+from .bulk import datums_of_bulk, events_of_bulk
 from .complaints import Complaints
 from .external import Resources
 from .identity import identity_from_start
@@ -204,6 +204,9 @@ class RunMapper:
                 yield from self._append(stream, block)
             case "bulk_events":
                 yield from self.take(("event", event) for event in events_of_bulk(document))
+            case "bulk_datum":
+                for datum in datums_of_bulk(document):
+                    yield self._add_document("datum", datum)
             case "descriptor":
                 self._take_descriptor(document)
                 yield self._add_document(name, document)

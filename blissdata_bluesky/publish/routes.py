@@ -18,6 +18,7 @@ PARENTS: Mapping[str, tuple[str, ...]] = {
     "resource": ("run_start",),
     "datum": ("resource",),
     "datum_page": ("resource",),
+    "bulk_datum": ("resource",),
     "stream_resource": ("run_start",),
     "stream_datum": ("stream_resource", "descriptor"),
 }

@@ -21,6 +21,7 @@ from event_model import (
     bulk_events_to_event_pages,
     pack_datum_page,
     schema_validators,
+    unpack_datum_page,
     unpack_event_page,
 )
 from ophyd_async.core import Table
@@ -173,6 +174,9 @@ def _one_by_one(documents: Iterable[Named]) -> Iterator[Named]:
             case "bulk_events":
                 for page in bulk_events_to_event_pages(document):
                     yield from _one_by_one([("event_page", dict(page))])
+            case "bulk_datum":
+                page = bulk_datum_to_datum_page(document)
+                yield from (("datum", dict(datum)) for datum in unpack_datum_page(page))
             case _:
                 yield name, document
 
@@ -186,8 +190,6 @@ def _known(name: str, document: dict[str, Any]) -> Named:
     match name:
         case "datum":
             return "datum_page", dict(pack_datum_page(cast("Any", document)))
-        case "bulk_datum":
-            return "datum_page", dict(bulk_datum_to_datum_page(document))
         case _:
             return name, document
 

@@ -133,8 +133,11 @@ def datums() -> EmittedRun:
     page = {"resource": second, "datum_id": ["b", "c"], "datum_kwargs": {"point": [0, 1], "scale": [0.5, 1.5]}}
     run.other("datum_page", page)
     run.other("datum_page", {"resource": second, "datum_id": [], "datum_kwargs": {}})
+    bulk = {"resource": first, "datum_ids": ["d", "e"], "datum_kwarg_list": [{"point": 2}, {"point": 3}]}
+    run.other("bulk_datum", bulk)
     stored(run, "a", "b")
     stored(run, "a", "c")
+    stored(run, "d", "e")
     return run
 
 

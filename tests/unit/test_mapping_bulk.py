@@ -8,7 +8,7 @@ import pytest
 
 from blissdata_bluesky.errors import DocumentError
 from blissdata_bluesky.listening.heard import HeardRun
-from blissdata_bluesky.mapping.bulk import events_of_bulk, first_of_bulk
+from blissdata_bluesky.mapping.bulk import datums_of_bulk, events_of_bulk, first_of_bulk
 from blissdata_bluesky.publish import Routes, RunFeed
 
 FIRST = {"descriptor": "primary", "seq_num": 1}
@@ -48,3 +48,19 @@ def routes_of_one_run() -> tuple[Routes, RunFeed]:
     routes.add(feed)
     assert routes.find("descriptor", DESCRIPTOR) is feed
     return routes, feed
+
+
+def test_datums_of_a_bulk_keep_their_own_kwargs() -> None:
+    bulk = {"resource": "r", "datum_ids": ["a", "b"], "datum_kwarg_list": [{"point": 0}, {"frame": 1, "gain": 2}]}
+    assert datums_of_bulk(bulk) == [
+        {"datum_id": "a", "resource": "r", "datum_kwargs": {"point": 0}},
+        {"datum_id": "b", "resource": "r", "datum_kwargs": {"frame": 1, "gain": 2}},
+    ]
+
+
+@pytest.mark.parametrize(
+    "bulk", [{}, {"datum_ids": "ab", "datum_kwarg_list": []}, {"datum_ids": ["a"], "datum_kwarg_list": []}]
+)
+def test_a_bulk_of_no_datums_is_refused(bulk: dict[str, Any]) -> None:
+    with pytest.raises(DocumentError, match="of one length"):
+        datums_of_bulk(bulk)
