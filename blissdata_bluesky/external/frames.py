@@ -67,7 +67,7 @@ class Frames:
         self._roots = roots
         self._lock = threading.Lock()
         self._streamed: list[_Streamed | None] = []
-        self._alike: dict[tuple[str, str], list[Resource]] = {}
+        self._places: set[tuple[str, ...]] = set()
         self._resources: dict[str, Resource | ExternalFormatError] = {}
         self._datums: dict[str, Datum | ExternalFormatError] = {}
         self._channels: dict[tuple[str, int | None], Resource] = {}
@@ -172,7 +172,7 @@ class Frames:
                 f"stream_resource number {number} is another data key's: the run's rows are damaged"
             )
         # indices that begin anew in each resource stay behind the seq_nums
-        runs_on = 0 < streamed.begins <= min(index, self._lowest[streamed.uid]) and index >= seq_num - 1
+        runs_on = 0 < streamed.begins == self._lowest[streamed.uid] and index >= seq_num - 1
         return _Place(_sound(streamed.resource), index - streamed.begins if runs_on else index)
 
     def _datum_place(self, datum_id: str) -> _Place:
@@ -193,11 +193,12 @@ class Frames:
         uid = str(document.get("uid"))
         self._lowest.setdefault(uid, math.inf)
         new = _tried(stream_resource, document)
-        # a run may have a file for each frame: do not compare each with all
-        alike = self._alike.setdefault((new.mimetype, new.uri), []) if isinstance(new, Resource) else []
-        begins = 0 if new in alike else self._announced
-        if isinstance(new, Resource) and new not in alike:
-            alike.append(new)
+        if not isinstance(new, Resource):
+            return _Streamed(new, 0, uid)
+        # whatever else they say: in one dataset, indices mean the same
+        place = (new.mimetype, new.uri, *(repr(new.parameters.get(name)) for name in ("dataset", "template")))
+        begins = 0 if place in self._places else self._announced
+        self._places.add(place)
         return _Streamed(new, begins, uid)
 
     def _take_stream_datum(self, document: Document) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -17,6 +18,8 @@ from ..protocol import MISSING, Array, Encoding, JsonEncoding, NumericEncoding, 
 from .exact import exact_cast, exact_value, fill_value, fits, scalar_column
 
 _TIME_TYPES = frozenset({float, int, np.float64})
+# as far as float64 has every integer
+_EXACT_INTEGERS = 2.0**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class EventBlock:
     """Data key → one value per event, MISSING where the event lacked it."""
     timestamps: npt.NDArray[np.float64]
     """Shape (length, keys), NaN where an event lacked one."""
+    odd_timestamps: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
+    """Data key → position → what came, where that is no float64 or the descriptor lacks the key."""
 
 
 def check_event(event: Mapping[str, Any]) -> None:
@@ -66,12 +71,14 @@ def block_of_events(keys: Sequence[str], events: Sequence[Mapping[str, Any]]) ->
         _types(seq_num) == {int} and _types(time) <= _TIME_TYPES and _types(data) | _types(timestamps) == {dict}
     ):
         raise DocumentError("seq_num, time, data or timestamps have the wrong type")
+    stamps = _columns_of(timestamps, keys, np.nan)
     return EventBlock(
         len(events),
         _integers(seq_num),
         _times(time),
         _columns_of(data, keys, MISSING),
-        _timestamps(_columns_of(timestamps, keys, np.nan), keys, len(events)),
+        table := _timestamps(stamps, keys, len(events)),
+        _odd_timestamps(stamps, keys, table),
     )
 
 
@@ -103,7 +110,8 @@ def block_of_page(keys: Sequence[str], page: Mapping[str, Any]) -> EventBlock:
         _integers(page["seq_num"]),
         _times(page["time"]),
         data,
-        _timestamps(page["timestamps"], keys, length),
+        table := _timestamps(page["timestamps"], keys, length),
+        _odd_timestamps(page["timestamps"], keys, table),
     )
 
 
@@ -150,6 +158,31 @@ def _timestamps(columns: Mapping[str, Sequence[Any]], keys: Sequence[str], lengt
         if key in columns:
             table[:, position] = _floats(columns[key])
     return table
+
+
+def _odd_timestamps(
+    columns: Mapping[str, Sequence[Any]], keys: Sequence[str], table: npt.NDArray[np.float64]
+) -> dict[str, dict[int, Any]]:
+    """What `table` does not tell exactly, and those of keys that it lacks."""
+    # NaN is none of these: it may stand for what is no number
+    is_exact = bool((np.abs(table) <= _EXACT_INTEGERS).all())
+    doubtful = {} if is_exact else {key: _those(columns[key], _is_no_float) for key in keys if key in columns}
+    others = {key: _those(columns[key], _is_given) for key in sorted(columns.keys() - keys)}
+    return {key: odd for key, odd in (doubtful | others).items() if odd}
+
+
+def _those(values: Sequence[Any], wanted: Callable[[Any], bool]) -> dict[int, Any]:
+    plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+    return {position: value for position, value in enumerate(plain) if wanted(value)}
+
+
+def _is_given(value: Any) -> bool:
+    return not (isinstance(value, float) and math.isnan(value))
+
+
+def _is_no_float(value: Any) -> bool:
+    is_integer = isinstance(value, int) and in_64_bits(value)
+    return not (isinstance(value, float) or (is_integer and int(float(value)) == value))
 
 
 def _floats(values: Sequence[Any]) -> npt.NDArray[np.float64]:

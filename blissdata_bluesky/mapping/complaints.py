@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import DocumentError
 from ..foreign import safe_text
+from ..protocol import Encoding, NumericEncoding
 from .streams import IRREGULAR, MappedStream
 
 logger = logging.getLogger(__name__)
@@ -62,13 +63,29 @@ class Complaints:
         if self._is_told(f"{stream.name}:{key}"):
             return
         logger.warning(
-            "run %s, stream %r, key %r: the value of row %d does not fit the column (%s) and is kept in %r; "
-            "correct dtype_numpy and shape in the device's describe(). Further rows are not reported.",
+            "run %s, stream %r, key %r: the value of row %d does not fit: by the stream's first descriptor, %s. "
+            "Stock clients of blissdata see a fill in its place; the value is kept in "
+            "%r, from which Tiled's documents and our readers take it. Correct dtype_numpy and shape in the device's "
+            "describe(), and give a stream in which they change another name. Further rows are not reported.",
             self._uid,
             stream.name,
             key,
             row,
-            stream.columns[key].encoding if key in stream.columns else "the descriptor lacks this key",
+            f"it is {_shown(stream.columns[key].encoding)}" if key in stream.columns else "there is no such key",
+            f"{stream.name}:{IRREGULAR}",
+        )
+
+    def timestamp(self, stream: MappedStream, key: str, row: int) -> None:
+        """A timestamp that its column cannot hold."""
+        if self._is_told(f"{stream.name}:{key}:timestamp"):
+            return
+        logger.warning(
+            "run %s, stream %r, key %r: the timestamp of row %d is no number that float64 can hold, and is "
+            "kept in %r. Give seconds since the epoch. Further rows are not reported.",
+            self._uid,
+            stream.name,
+            key,
+            row,
             f"{stream.name}:{IRREGULAR}",
         )
 
@@ -76,3 +93,9 @@ class Complaints:
         told = subject in self._told
         self._told.add(subject)
         return told or self.quiet
+
+
+def _shown(encoding: Encoding) -> str:
+    if not isinstance(encoding, NumericEncoding):
+        return "JSON"
+    return f"{encoding.dtype.name}{f' of shape {encoding.shape}' if encoding.shape else ''}"

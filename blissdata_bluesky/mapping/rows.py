@@ -11,7 +11,7 @@ from .streams import MappedStream
 
 
 def columns_of(stream: MappedStream, block: EventBlock) -> tuple[tuple[ColumnRows, ...], list[dict[str, Any]]]:
-    """The block's rows, and the values that their columns cannot hold."""
+    """The block's rows, and the values and timestamps that their columns cannot hold."""
     companions = {"time": block.time, "seq_num": block.seq_num, "timestamps": block.timestamps}
     columns = [
         ColumnRows(stream.companion_name(name), encoding, stream.rows, companions[name])
@@ -26,7 +26,9 @@ def columns_of(stream: MappedStream, block: EventBlock) -> tuple[tuple[ColumnRow
             rows, held = rows_of(column.encoding, values)
             columns.append(ColumnRows(stream.stream_name(key), column.encoding, stream.rows, rows))
         irregular += [{"row": stream.rows + row, "key": key, "value": value} for row, value in held.items()]
+    for key, odd in block.odd_timestamps.items():
+        irregular += [{"row": stream.rows + row, "key": key, "timestamp": value} for row, value in odd.items()]
     # the same order however the rows are cut into blocks
     order = {key: position for position, key in enumerate(stream.keys)}
-    irregular.sort(key=lambda value: (value["row"], order.get(value["key"], len(order)), value["key"]))
+    irregular.sort(key=lambda one: (one["row"], order.get(one["key"], len(order)), one["key"], "timestamp" in one))
     return tuple(columns), irregular

@@ -310,7 +310,10 @@ class RunMapper:
         yield self._rows(stream, (ColumnRows(declaration.name, JsonEncoding(), stream.irregular_rows, values),))
         stream.irregular_rows += len(values)
         for value in values:
-            self.complaints.value(stream, value["key"], value["row"])
+            if "value" in value:
+                self.complaints.value(stream, value["key"], value["row"])
+            elif value["key"] in stream.columns:
+                self.complaints.timestamp(stream, value["key"], value["row"])
 
     def _declare(self, streams: list[MappedStream], first: Document | None = None) -> Operations:
         if streams:

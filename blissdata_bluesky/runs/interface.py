@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -43,6 +43,8 @@ class Table:
     irregular: Mapping[str, Mapping[int, Any]]
     """Key → row → exact value, of all keys, those that the descriptor lacks included; keys without any are left
     out. Rows are counted from the stream's first."""
+    irregular_timestamps: Mapping[str, Mapping[int, Any]] = field(default_factory=dict)
+    """The same of timestamps: in `timestamps` stands the nearest float64, NaN for what is no number."""
 
     def __len__(self) -> int:
         return len(self.time)

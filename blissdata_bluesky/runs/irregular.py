@@ -1,15 +1,22 @@
-"""The exact values that the columns of a stream could not hold."""
+"""The exact values and timestamps that the columns of a stream could not hold."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .growing import GrowingArray
 from .layout import StoredColumn
 from .reader import ColumnReader
+
+
+class Irregular(NamedTuple):
+    """Key → row → what came, of some rows."""
+
+    values: dict[str, dict[int, Any]]
+    timestamps: dict[str, dict[int, Any]]
 
 
 class IrregularValues:
@@ -21,18 +28,21 @@ class IrregularValues:
         self._rows = GrowingArray(np.empty(0, np.int64))
         self._lock = threading.Lock()
 
-    def between(self, start: int, stop: int, count: int) -> dict[str, dict[int, Any]]:
-        """Key → row → value for the rows `start` to `stop`; `count` is how many values there are altogether.
+    def between(self, start: int, stop: int, count: int) -> Irregular:
+        """Those of the rows `start` to `stop`; `count` is how many there are altogether.
 
         Raises what `ColumnReader.read` raises.
         """
         rows = self._rows_of(count)
         places = np.flatnonzero((rows >= start) & (rows < stop))
-        found: dict[str, dict[int, Any]] = {}
+        found = Irregular({}, {})
         if len(places):
-            for value in self._read(int(places[0]), int(places[-1]) + 1, count):
-                if start <= value["row"] < stop:
-                    found.setdefault(value["key"], {})[value["row"]] = value["value"]
+            for one in self._read(int(places[0]), int(places[-1]) + 1, count):
+                if start <= one["row"] < stop:
+                    kind, value = (
+                        (found.values, one["value"]) if "value" in one else (found.timestamps, one["timestamp"])
+                    )
+                    kind.setdefault(one["key"], {})[one["row"]] = value
         return found
 
     def _rows_of(self, count: int) -> Any:

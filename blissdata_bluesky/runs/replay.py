@@ -132,12 +132,14 @@ def _rebuilt(uid: str, stream: RunStream, table: Table) -> Iterator[Document]:
         row = table.start + i
         data = {key: column[i] for key, column in zip(keys, columns, strict=True) if column[i] is not MISSING}
         data |= {key: table.irregular[key][row] for key in undescribed if row in table.irregular[key]}
+        times = {key: at for key, at in zip(keys, timestamps[i], strict=True) if key in data}
+        times |= {key: rows[row] for key, rows in table.irregular_timestamps.items() if row in rows}
         yield {
             "uid": event_uid(uid, stream.name, row),
             "time": time,
             "seq_num": seq_num,
             "data": data,
-            "timestamps": {key: at for key, at in zip(keys, timestamps[i], strict=True) if key in data},
+            "timestamps": times,
             # a reference that a Filler can replace is a string
             "filled": {key: not isinstance(data[key], str) for key in external if key in data},
         }

@@ -118,7 +118,7 @@ class StoredStream:
     def irregular(self, key: str, start: int = 0, stop: int | None = None) -> Mapping[int, Any]:
         self._known([key])
         start, stop, _ = self._range(start, stop)
-        return self._irregular.between(start, stop, self._reach.extent.irregular).get(key, {})
+        return self._irregular.between(start, stop, self._reach.extent.irregular).values.get(key, {})
 
     def table(self, keys: Iterable[str] | None = None, start: int = 0, stop: int | None = None) -> Table:
         keys = list(self._columns) if keys is None else self._known(keys)
@@ -133,7 +133,7 @@ class StoredStream:
         timestamps = rest[0] if rest else np.empty((stop - start, 0))
         data = dict(zip(keys, read[len(companions) :], strict=True))
         irregular = self._irregular.between(start, stop, self._reach.extent.irregular)
-        return Table(start, seq_num, time, timestamps, data, irregular)
+        return Table(start, seq_num, time, timestamps, data, irregular.values, irregular.timestamps)
 
     def _external_columns(self, descriptor: Document, resources: FileDocuments) -> Mapping[str, StoredExternal]:
         names = escape_keys(descriptor["data_keys"])

@@ -217,6 +217,21 @@ def x_page(descriptor: str, seq_num: int, times: list[float]) -> Named:
     return "event_page", {"descriptor": descriptor, **columns, **rows}
 
 
+def odd_timestamps() -> EmittedRun:
+    """Times of readings that are no float64: none, a text, nanoseconds; and of a key that the descriptor lacks."""
+    run = EmittedRun()
+    uid = run.describe(data_keys={"x": NUMBER, "y": NUMBER})[0][1]["uid"]
+    for row, at in enumerate((None, 1.7e9, "2026-01-01T00:00:00", 1796038724532648801, 2**70, float("inf"), 5)):
+        ((_, event),) = run.event({"x": float(row), "y": 0.5, "unheard of": row})
+        event["timestamps"] |= {"x": at, "unheard of": row / 3}
+    stamps = {"x": [None, 1.5], "y": [1, 2**63 - 1]}
+    columns = {"seq_num": [8, 9], "time": [1.7e9 + 100, 1.7e9 + 101], "uid": ["8", "9"], "filled": {}}
+    run.other(
+        "event_page", {"descriptor": uid, **columns, "data": {"x": [1.0, 2.0], "y": [3.0, 4.0]}, "timestamps": stamps}
+    )
+    return run
+
+
 RUNS: tuple[Callable[[], EmittedRun], ...] = (
     changed_descriptors,
     earlier_descriptors,
@@ -245,6 +260,18 @@ def test_documents(make: Callable[[], EmittedRun], station: Station) -> None:
         followed(*named)
     followed.assert_faithful(run.uid)
     followed.assert_rows(run.uid)
+
+
+def test_timestamps_that_are_no_floats(station: Station) -> None:
+    run, followed = odd_timestamps(), Followed(station)
+    run.stop()
+    for named in run.documents:
+        followed(*named)
+    followed.assert_faithful(run.uid)
+    table = station.client[run.uid]["primary"].base["internal"].read()
+    np.testing.assert_array_equal(
+        table["ts_x"], [np.nan, 1.7e9, np.nan, 1796038724532648801, 2.0**70, np.inf, 5, np.nan, 1.5]
+    )
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop["exit_status"])

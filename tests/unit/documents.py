@@ -111,6 +111,6 @@ def values(given: Iterable[Operation], key: str, stream: str = "primary") -> lis
     found = columns(given)
     rows = list(found.get(f"{stream}:{key}", [MISSING] * len(found.get(f"{stream}:seq_num", []))))
     for value in found.get(f"{stream}:irregular", []):
-        if value["key"] == key:
+        if value["key"] == key and "value" in value:
             rows[value["row"]] = value["value"]
     return rows

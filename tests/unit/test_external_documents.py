@@ -228,6 +228,37 @@ def test_resources_of_other_keys_are_counted(tmp_path: Path) -> None:
     message(record.frames, ExternalFormatError, np.zeros((1, 2), int))
 
 
+@pytest.mark.parametrize(
+    ("file", "parameters", "indices", "found"),
+    [
+        # the same dataset, opened in another way
+        ("a", {"swmr": True}, (2, 4), [0, 1, 2, 3]),
+        ("a", {"chunk_shape": [1, 3, 4]}, (2, 4), [0, 1, 2, 3]),
+        # a file of which the first rows are another run's, and one that counts on
+        ("b", {}, (3, 5), [0, 1, 13, 14]),
+        ("b", {}, (0, 2), [0, 1, 10, 11]),
+        ("b", {}, (2, 4), [0, 1, 10, 11]),
+    ],
+)
+def test_which_frames_a_second_resource_means(
+    tmp_path: Path, file: str, parameters: dict[str, Any], indices: tuple[int, int], found: list[int]
+) -> None:
+    for name, first in (("a", 0), ("b", 10)):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as opened:
+            opened["data"] = np.broadcast_to(np.arange(first, first + 6, dtype="<u2")[:, None, None], (6, 3, 4))
+    frames = old_frames(tmp_path, {**IMAGE, "external": "STREAM:"})
+    datums = [("r", "a", {}, (0, 2), 1), ("q", file, parameters, indices, 3)]
+    for uid, name, said, (start, stop), seq_num in datums:
+        uri = f"file://localhost{tmp_path}/{name}.h5"
+        members = {"mimetype": "application/x-hdf5", "uri": uri, "parameters": {"dataset": "/data", **said}}
+        frames.take("stream_resource", {"uid": uid, "data_key": "cam", "run_start": "1", **members})
+        seq_nums = {"start": seq_num, "stop": seq_num + 2}
+        referred = {"uid": f"{uid}/0", "stream_resource": uid, "descriptor": "None"}
+        frames.take("stream_datum", {**referred, "indices": {"start": start, "stop": stop}, "seq_nums": seq_nums})
+    rows = [[0, 0, 1], [0, 1, 2], [1, indices[0], 3], [1, indices[0] + 1, 4]]
+    assert frames.read(np.array(rows))[:, 0, 0].tolist() == found
+
+
 def test_resources_of_another_shape(tmp_path: Path) -> None:
     record = recorded(HDF5Detector(tmp_path, shape=[3, 4]), 2, 2)
     record.documents[2][1]["parameters"]["multiplier"] = 2
