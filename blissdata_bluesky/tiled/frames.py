@@ -16,7 +16,7 @@ from ..protocol import Array
 from ..runs import ExternalColumn, Run, RunStream
 from .arrays import ArrayNode, ArrayRows
 from .place import Place
-from .visible import take, visible_frames
+from .visible import stand_beside, take, visible_frames
 from .window import Window
 
 _TIME = "time"
@@ -86,7 +86,10 @@ class FrameNodes:
         has_table = bool(columns or self._counts.events)
         rows = len(self._window) if has_table else max(map(len, frames.values()), default=0)
         dims = DimensionNames(rows, {*columns, *frames})
-        named = {name: dims.of(column) for name, column in frames.items()}
+        named = {
+            name: dims.of(column, beside_events=not has_table or column.stand_beside(self._window))
+            for name, column in frames.items()
+        }
         return {name: self._node(frames[name], dims) for name, dims in named.items() if only in (None, name)}
 
     def _node(self, frames: _VisibleFrames, dims: Sequence[str]) -> ArrayNode:
@@ -115,6 +118,10 @@ class _VisibleFrames:
     def __len__(self) -> int:
         return len(self._visible) * self._parts
 
+    def stand_beside(self, window: Window) -> bool:
+        """Whether the row of each event is that of its frame."""
+        return self._parts == 1 and stand_beside(self._visible, self.column, window.visible, window.stream)
+
     def read(self, start: int, stop: int) -> Array:
         first = start // self._parts
         frames = self._frames(first, -(-stop // self._parts))
@@ -135,8 +142,9 @@ class _VisibleFrames:
 class DimensionNames:
     """Names the dimensions of the arrays of a stream so that all of them fit into one xarray.Dataset.
 
-    As TiledWriter does: `time`, then those that the data key says (`dims`), else `<name>_dim1`… Where a stream has not
-    as many frames as events, or another array has a dimension of that name and another size, it is `<name>_dim0`…
+    As TiledWriter does: `time`, then those that the data key says (`dims`), else `<name>_dim1`… Where frames are not
+    those of the events, one by one, or another array has a dimension of that name and another size, it is
+    `<name>_dim0`…
     """
 
     def __init__(self, rows: int, taken: Iterable[str]) -> None:
@@ -144,10 +152,10 @@ class DimensionNames:
         self._sizes = {_TIME: rows}
         self._taken = frozenset(taken)
 
-    def of(self, frames: _VisibleFrames) -> tuple[str, ...]:
+    def of(self, frames: _VisibleFrames, *, beside_events: bool) -> tuple[str, ...]:
         """The names for one array."""
         own = [f"{frames.column.name}_dim{axis}" for axis in range(1 + len(frames.shape))]
-        said = [_TIME, *(self._said(frames.column.data_key, len(frames.shape)) or own[1:])]
+        said = [_TIME if beside_events else own[0], *(self._said(frames.column.data_key, len(frames.shape)) or own[1:])]
         sizes = (len(frames), *frames.shape)
         return tuple(
             name if self._fits(name, size) else other for name, size, other in zip(said, sizes, own, strict=True)

@@ -12,7 +12,7 @@ from ..protocol import Rows
 from ..runs import ExternalColumn, RunStream, is_increasing, last_frames_of_each, last_of_each
 
 
-class _Numbered(Protocol):
+class Numbered(Protocol):
     """Rows with seq_nums."""
 
     def seq_num(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.int64]: ...
@@ -26,7 +26,7 @@ class _Increasing(NamedTuple):
 
 
 # to find it out, all rows are looked at, and what is asked for may be a few of them
-_increasing: WeakKeyDictionary[_Numbered, _Increasing] = WeakKeyDictionary()
+_increasing: WeakKeyDictionary[Numbered, _Increasing] = WeakKeyDictionary()
 
 
 class VisibleRows:
@@ -36,8 +36,19 @@ class VisibleRows:
         self._rows = rows
         self._chosen = chosen
 
+    @property
+    def increasing(self) -> bool:
+        """Whether no seq_num repeats or goes back."""
+        return isinstance(self._chosen, slice)
+
     def __len__(self) -> int:
         return self._rows if isinstance(self._chosen, slice) else len(self._chosen)
+
+    def seq_num(self, numbered: Numbered, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """Those of visible rows."""
+        low, high, chosen = self.stored(start, stop)
+        found = numbered.seq_num(low, high)
+        return found if chosen is None else found[chosen]
 
     def stored(self, start: int, stop: int) -> tuple[int, int, npt.NDArray[np.int64] | None]:
         """The stored rows around visible ones, and which of them count, from the first; None: all of them."""
@@ -63,6 +74,23 @@ def visible_frames(column: ExternalColumn, rows: int, stream: RunStream, events:
     return VisibleRows(rows, last_frames_of_each(column.seq_num(0, rows), stream.seq_num(0, events)))
 
 
+def stand_beside(frames: VisibleRows, column: ExternalColumn, events: VisibleRows, stream: Numbered) -> bool:
+    """Whether row by row, frames belong to events; where documents give frames no seq_nums, their number tells."""
+    if len(frames) != len(events):
+        return False
+    if not len(frames):
+        return True
+    last = len(frames) - 1
+    ends = [rows.seq_num(of, at, at + 1)[0] for rows, of in ((frames, column), (events, stream)) for at in (0, last)]
+    if ends[:2] == [0, 0]:
+        return True
+    if ends[:2] != ends[2:]:
+        return False
+    # so many different integers in so small a range
+    is_gapless = ends[1] - ends[0] == last and frames.increasing and events.increasing
+    return is_gapless or np.array_equal(frames.seq_num(column, 0, last + 1), events.seq_num(stream, 0, last + 1))
+
+
 def take(rows: Rows, chosen: npt.NDArray[np.int64] | None) -> Rows:
     """The chosen ones of some rows; None: all."""
     if chosen is None:
@@ -70,7 +98,7 @@ def take(rows: Rows, chosen: npt.NDArray[np.int64] | None) -> Rows:
     return [rows[i] for i in chosen] if isinstance(rows, list) else rows[chosen]
 
 
-def _is_increasing(numbered: _Numbered, rows: int) -> bool:
+def _is_increasing(numbered: Numbered, rows: int) -> bool:
     known = _increasing.get(numbered, _Increasing(0, -1))
     if rows <= known.rows:
         return True

@@ -32,11 +32,12 @@ class Window:
         self.rows = rows
 
     @cached_property
-    def _visible(self) -> VisibleRows:
+    def visible(self) -> VisibleRows:
+        """Which of the rows are shown."""
         return visible_events(self.stream, self.rows)
 
     def __len__(self) -> int:
-        return len(self._visible)
+        return len(self.visible)
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:
@@ -57,7 +58,7 @@ class Window:
 
     def read(self, key: str, start: int, stop: int) -> Rows:
         """Visible rows `start` to `stop` of one data key, in the encoding that `columns` says."""
-        low, high, chosen = self._visible.stored(start, stop)
+        low, high, chosen = self.visible.stored(start, stop)
         rows = self.stream.read(key, low, high)
         if _is_scalar(self.stream.columns[key]):
             rows = self._scalars(key, rows, low, self.stream.irregular(key, low, high))
@@ -68,7 +69,7 @@ class Window:
 
         `timestamps`: False leaves them out as well, which are as much as all scalars together.
         """
-        low, high, chosen = self._visible.stored(start, stop)
+        low, high, chosen = self.visible.stored(start, stop)
         table = self.stream.table(keys, low, high) if timestamps else self._without_timestamps(keys, low, high)
         data = {key: take(self._shown(key, rows, low, table.irregular), chosen) for key, rows in table.data.items()}
         if chosen is None:

@@ -285,6 +285,22 @@ def test_frames_that_wait_for_their_event(writer: BlissdataWriter, client: Any, 
     np.testing.assert_array_equal(data["cam"], detector.rows)
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_frames_stand_beside_their_own_events_only(
+    writer: BlissdataWriter, client: Any, files: Path, late: int
+) -> None:
+    """`late`: by how many events the frames after the second one are: the detector missed one, and took one more."""
+    emitted = FilesRun(NPYDetector(files))
+    documents = [*emitted.documents, *emitted.points(4), *emitted.stop()]
+    for name, document in documents:
+        if name == "stream_datum" and document["seq_nums"]["start"] > 2:
+            document["seq_nums"] = {end: number + late for end, number in document["seq_nums"].items()}
+    give(writer, documents)
+    data = stopped(client, emitted.uid)["primary"].read()
+    assert len(data["cam"]) == len(data["number"]) == 4
+    assert data["cam"].dims[0] == ("cam_dim0" if late else "time")
+
+
 def test_a_run_that_ends_before_its_first_event(writer: BlissdataWriter, client: Any, files: Path) -> None:
     detector = NPYDetector(files)
     emitted = FilesRun(detector)
