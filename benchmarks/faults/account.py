@@ -39,7 +39,8 @@ class Account:
         for key in described:
             self.rows[f"{stream}:{key}"].append(FILLS[key] if key == odd else event["data"][key])
         if odd:
-            self.rows[f"{stream}:irregular"].append({"row": index, "key": odd, "value": event["data"][odd]})
+            stamp = {"timestamp": event["timestamps"][odd]} if odd == UNDESCRIBED else {}
+            self.rows[f"{stream}:irregular"].append({"row": index, "key": odd, "value": event["data"][odd], **stamp})
 
     def differences(self, url: str) -> list[str]:
         """What an unmodified blissdata finds otherwise than it was given."""

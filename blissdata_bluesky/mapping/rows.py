@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..protocol import MISSING
@@ -17,7 +18,13 @@ def columns_of(stream: MappedStream, block: EventBlock) -> tuple[tuple[ColumnRow
         ColumnRows(stream.companion_name(name), encoding, stream.rows, companions[name])
         for name, encoding in stream.companions.items()
     ]
-    irregular: list[dict[str, Any]] = []
+    irregular: dict[tuple[int, str], dict[str, Any]] = {}
+
+    def add(member: str, key: str, found: Mapping[int, Any]) -> None:
+        for position, value in found.items():
+            row = stream.rows + position
+            irregular.setdefault((row, key), {"row": row, "key": key})[member] = value
+
     for key, values in block.data.items():
         # a key that the descriptor lacks may be in some events only
         held = {} if key in stream.columns else {i: v for i, v in enumerate(values) if v is not MISSING}
@@ -25,10 +32,10 @@ def columns_of(stream: MappedStream, block: EventBlock) -> tuple[tuple[ColumnRow
             column = stream.columns[key]
             rows, held = rows_of(column.encoding, values)
             columns.append(ColumnRows(stream.stream_name(key), column.encoding, stream.rows, rows))
-        irregular += [{"row": stream.rows + row, "key": key, "value": value} for row, value in held.items()]
+        add("value", key, held)
     for key, odd in block.odd_timestamps.items():
-        irregular += [{"row": stream.rows + row, "key": key, "timestamp": value} for row, value in odd.items()]
+        add("timestamp", key, odd)
     # the same order however the rows are cut into blocks
     order = {key: position for position, key in enumerate(stream.keys)}
-    irregular.sort(key=lambda one: (one["row"], order.get(one["key"], len(order)), one["key"], "timestamp" in one))
-    return tuple(columns), irregular
+    sorted_places = sorted(irregular, key=lambda place: (place[0], order.get(place[1], len(order)), place[1]))
+    return tuple(columns), [irregular[place] for place in sorted_places]

@@ -87,3 +87,8 @@ def scan_model(
         "state_stream": {"pk": state_pk(uid), "encoding": None, "info": None},
         "data_streams": {name: {"pk": stream_pk(uid, name), **stream} for name, stream in streams.items()},
     }
+
+
+def is_gone(lifetime: int) -> bool:
+    """Whether a key with this answer to PTTL (ms) is gone, or counts as deleted."""
+    return lifetime == -2 or 0 <= lifetime <= DELETED_TTL * 1000

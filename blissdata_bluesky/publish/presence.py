@@ -41,7 +41,7 @@ def require_scan(client: redis.Redis, claim: Claim, remaining: Any, written: Ite
     """
     if isinstance(remaining, Exception):
         raise remaining
-    if is_gone(remaining):
+    if protocol.is_gone(remaining):
         gone(client, claim, written)
 
 
@@ -52,16 +52,11 @@ def gone(client: redis.Redis, claim: Claim, written: Iterable[str]) -> NoReturn:
     raise RunLostError(f"Redis has lost run {claim.uid}: it was emptied, or came back without its data")
 
 
-def is_gone(remaining: int) -> bool:
-    """Whether this answer to PTTL says that the key is gone, or counts as deleted."""
-    return remaining != -1 and remaining <= protocol.DELETED_TTL * 1000
-
-
 def _remove(client: redis.Redis, claim: Claim, written: Iterable[str]) -> None:
     # they would stay for ever, and blissdata knows nothing of the documents
     with client.pipeline(transaction=True) as pipe:
         pipe.watch(protocol.scan_key(claim.uid))
-        if is_gone(pipe.pttl(protocol.scan_key(claim.uid))):
+        if protocol.is_gone(pipe.pttl(protocol.scan_key(claim.uid))):
             pipe.multi()
             pipe.unlink(*written, protocol.documents_key(claim.uid))
             pipe.execute()

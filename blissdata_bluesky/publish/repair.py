@@ -16,7 +16,6 @@ from ..mapping.streams import IRREGULAR
 from ..protocol import ScanState, StreamEnd
 from .database import named_errors
 from .pipeline import execute, seal
-from .presence import is_gone
 from .report import OpenScan, list_open_scans
 
 REASON = (
@@ -78,7 +77,7 @@ def _pass_on(
     pipe.watch(scan, states)
     remaining = pipe.pttl(scan)
     last = pipe.xrevrange(states, count=1)
-    if not last or is_gone(remaining):
+    if not last or protocol.is_gone(remaining):
         if sealed:
             # sealing has made those anew that were gone already
             client.unlink(*sealed)

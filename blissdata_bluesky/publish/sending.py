@@ -19,7 +19,6 @@ from .presence import (
     RunAbandonedError,
     RunLostError,
     gone,
-    is_gone,
     require_not_deleted,
     require_ours,
     require_scan,
@@ -206,7 +205,7 @@ class RunSender:
             pipe.watch(self._scan_key, protocol.PROTOCOL_KEY)
             if not pipe.exists(protocol.PROTOCOL_KEY):
                 raise redis.ConnectionError("the database has lost the version of its protocol: was it emptied?")
-            found = not is_gone(pipe.pttl(self._scan_key))
+            found = not protocol.is_gone(pipe.pttl(self._scan_key))
             if found:
                 pipe.unwatch()
                 require_ours(client, self._claim)

@@ -39,10 +39,9 @@ class IrregularValues:
         if len(places):
             for one in self._read(int(places[0]), int(places[-1]) + 1, count):
                 if start <= one["row"] < stop:
-                    kind, value = (
-                        (found.values, one["value"]) if "value" in one else (found.timestamps, one["timestamp"])
-                    )
-                    kind.setdefault(one["key"], {})[one["row"]] = value
+                    for kind, member in ((found.values, "value"), (found.timestamps, "timestamp")):
+                        if member in one:
+                            kind.setdefault(one["key"], {})[one["row"]] = one[member]
         return found
 
     def _rows_of(self, count: int) -> Any:

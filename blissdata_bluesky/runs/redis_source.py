@@ -14,6 +14,7 @@ from ..protocol import (
     DocumentEntry,
     ScanState,
     documents_key_of_scan,
+    is_gone,
     raw_entries,
     scan_key,
     state_pk,
@@ -22,7 +23,7 @@ from ..protocol import (
 from .cache import CACHE_BYTES, ColumnCache
 from .kept import KeptRuns
 from .link import Command, RedisLink
-from .redis_store import RedisStore, is_gone, last_state
+from .redis_store import RedisStore, last_state
 from .run import StoredRun
 
 _FIRST_TIMETAG = "0-0"
@@ -72,13 +73,13 @@ class RedisRuns:
     def states(self, uids: Iterable[str]) -> dict[str, ScanState | None]:
         """The state of each run's scan, None where it is gone; one question for all. Raises RunUnavailableError."""
         uids = list(uids)
-        questions: list[Command] = [("TTL", scan_key(uid)) for uid in uids]
+        questions: list[Command] = [("PTTL", scan_key(uid)) for uid in uids]
         questions += [("XREVRANGE", stream_key(state_pk(uid)), "+", "-", "COUNT", 1) for uid in uids]
         answers = self._link.ask(questions, "the states of runs")
         lifetimes, states = answers[: len(uids)], answers[len(uids) :]
         return {
-            uid: None if is_gone(ttl) else last_state(answer)
-            for uid, ttl, answer in zip(uids, lifetimes, states, strict=True)
+            uid: None if is_gone(lifetime) else last_state(answer)
+            for uid, lifetime, answer in zip(uids, lifetimes, states, strict=True)
         }
 
     def history(

@@ -9,12 +9,12 @@ from typing import Any
 
 from ..errors import DamagedRunError, RunNotFoundError
 from ..protocol import (
-    DELETED_TTL,
     DocumentEntry,
     RawEntry,
     ScanState,
     StreamEnd,
     documents_key,
+    is_gone,
     raw_entries,
     scan_key,
     state_pk,
@@ -55,16 +55,16 @@ class RedisStore:
 
     def look(self, known: Seen | None) -> SeenInRedis:
         seen = known if isinstance(known, SeenInRedis) else None
-        ttl, states, marks, answer = self._link.ask(
+        lifetime, states, marks, answer = self._link.ask(
             [
-                ("TTL", scan_key(self._uid)),
+                ("PTTL", scan_key(self._uid)),
                 ("XREVRANGE", stream_key(state_pk(self._uid)), "+", "-", "COUNT", 1),
                 ("JSON.GET", scan_key(self._uid), "$.info.bluesky.incomplete", "$.id.path"),
                 ("XRANGE", documents_key(self._uid), seen.last[0].decode() if seen else "-", "+"),
             ],
             self._about,
         )
-        if is_gone(ttl):
+        if is_gone(lifetime):
             raise RunNotFoundError(f"{self._about} is not in {self.place}, or no longer: was it deleted?")
         raw = raw_entries(answer)
         if seen and (not raw or raw[0] != seen.last):
@@ -84,8 +84,8 @@ class RedisStore:
 
     def exists(self) -> bool:
         """Whether the run is there at all."""
-        (ttl,) = self._link.ask([("TTL", scan_key(self._uid))], self._about)
-        return not is_gone(ttl)
+        (lifetime,) = self._link.ask([("PTTL", scan_key(self._uid))], self._about)
+        return not is_gone(lifetime)
 
     def declared(self, stream: str) -> Mapping[str, Any] | None:
         last: Command = ("XREVRANGE", time_column(self._uid, stream).key, "+", "-", "COUNT", 1)
@@ -129,11 +129,6 @@ def _marks(answer: Any) -> tuple[str, str]:
     found = json.loads(answer) if answer else {}
     (incomplete, *_), (path, *_) = (found.get(member) or [""] for member in ("$.info.bluesky.incomplete", "$.id.path"))
     return str(incomplete), str(path or "")
-
-
-def is_gone(lifetime: int) -> bool:
-    """Whether a key with this answer to TTL is gone, or counts as deleted."""
-    return lifetime == -2 or 0 <= lifetime <= DELETED_TTL
 
 
 def last_state(answer: Any) -> ScanState:
