@@ -20,6 +20,7 @@ import pytest
 from blissdata_bluesky.listening import ListenError, Serializer, deserializer, zmq_address
 
 from ..system.archived import assert_same_value
+from .harmful import read_apart
 
 VALUES: list[Any] = [
     *(1, 2**80, 1.5, "é", None, True, b"x", bytearray(b"y"), {1, 2}, frozenset({3}), 1 + 2j, (1, (2, [3]))),
@@ -121,6 +122,90 @@ class Forged:
 def test_memory_is_not_taken_for_objects() -> None:
     with pytest.raises(ValueError, match="array of objects"):
         deserializer(Serializer.PICKLE)(pickle.dumps(Forged(), 4))
+
+
+def called(module: bytes, name: bytes) -> bytes:
+    return b"c" + module + b"\n" + name + b"\n"
+
+
+def text(value: str) -> bytes:
+    return b"\x8c" + bytes([len(value)]) + value.encode()
+
+
+ADDRESS = b"\xf0\xee\xdb\xea\x0d\x00\x00\x00"
+# an OrderedDict whose attribute `make` is a path function that was changed into str("O"), in the place of a dtype
+CHANGED = called(b"pathlib", b"PosixPath") + b"(" + called(b"builtins", b"str") + text("O") + b"\x85}}tb"
+FORGED_FIELD = called(b"collections", b"OrderedDict") + b")R}" + text("make") + CHANGED + b"sb"
+FORGED_DTYPE = (
+    called(b"numpy", b"dtype")
+    + text("V8")
+    + b"\x85R(K\x03"
+    + text("|")
+    + b"N"
+    + text("a")
+    + b"\x85}"
+    + text("a")
+    + FORGED_FIELD
+    + b"K\x00\x86sK\x08K\x01K\x00tb"
+)
+OBJECTS = called(b"numpy", b"dtype") + text("O8") + b"\x85R"
+SCALAR, FILLED = called(b"numpy._core.multiarray", b"scalar"), called(b"numpy._core.numeric", b"_frombuffer")
+ARRAY = called(b"numpy._core.multiarray", b"_reconstruct") + called(b"numpy", b"ndarray") + b"K\x00\x85C\x01b\x87R"
+EIGHT = called(b"numpy", b"dtype") + text("i8") + b"\x85R"
+NESTED = 300_000
+
+HARMFUL: dict[str, bytes] = {
+    "an attribute of a function": SCALAR + FORGED_DTYPE + b"C\x08" + ADDRESS + b"\x86R",
+    "a scalar of objects": SCALAR + OBJECTS + b"C\x08" + ADDRESS + b"\x86R",
+    "an array of objects": FILLED + b"(C\x08" + ADDRESS + OBJECTS + b"K\x01\x85" + text("C") + b"tR",
+    "an array of objects, later": ARRAY + b"(K\x01K\x01\x85" + OBJECTS + b"\x89C\x08" + ADDRESS + b"tb",
+    "an array over one that changes": FILLED
+    + b"("
+    + (ARRAY + b"(K\x01K\x01\x85" + EIGHT + b"\x89C\x08" + ADDRESS + b"tb")
+    + EIGHT
+    + b"K\x01\x85"
+    + text("C")
+    + b"tR",
+    "longer than its bytes": FILLED + b"(C\x08" + ADDRESS + EIGHT + b"K\x7f\x85" + text("C") + b"tR",
+    "a state for a function": called(b"builtins", b"set") + b"}b",
+    "tuples in tuples as a key": b"}N" + b"\x85" * NESTED + b"Ns",
+    "tuples in tuples in a set": b"\x8f(N" + b"\x85" * NESTED + b"\x90",
+    "tuples in tuples in a frozenset": b"(N" + b"\x85" * NESTED + b"\x91",
+    "tuples in tuples": b"N" + b"\x85" * NESTED,
+    "lists in lists": b"]" * NESTED + b"a" * (NESTED - 1),
+    "a list in itself": b"]\x94h\x00a",
+    "a list named twice in a list that is": b"]\x940"
+    + b"".join(b"](h%ch%ce\x940" % (i, i) for i in range(40))
+    + b"h\x28",
+    "a structure in a structure": EIGHT
+    + b"".join(
+        b"\x94"
+        + called(b"numpy", b"dtype")
+        + b"%bK\x08\x85R(K\x03%bNX\x01\x00\x00\x00a\x85}%bh%cK\x00\x86sK\x08tb" % (b"", text("|"), text("a"), i)
+        for i in range(20)
+    ),
+    "an integer of a decimal": called(b"builtins", b"int")
+    + (called(b"decimal", b"Decimal") + text("1e30000000") + b"\x85R")
+    + b"\x85R",
+    "bytes of a number": called(b"builtins", b"list")
+    + (called(b"builtins", b"bytes") + b"\x8a\x05\x00\x00\x00\x80\x00\x85R")
+    + b"\x85R",
+    "a place far away in the memo, without end": b"Nr\xff\xff\xff\x7f" * 3 + b"0j\x00\x00\x00\x00",
+    "an hour that is none": called(b"datetime", b"datetime") + b"C\x0a\x07\xea\x01\xff\xff\xff\xff\x00\x00\x00\x85R",
+    "a hundred million empty arrays": FILLED + b"(C\x00" + EIGHT + b"J\xff\xff\xff\x7fK\x00\x86" + text("C") + b"tR",
+}
+
+
+@pytest.fixture(scope="module")
+def refusals() -> Any:
+    """What is said of each."""
+    documents = {name: b"\x80\x04}" + text("evil") + value + b"s." for name, value in HARMFUL.items()}
+    return read_apart(Serializer.PICKLE, documents)
+
+
+@pytest.mark.parametrize("name", HARMFUL)
+def test_a_pickle_that_harms_python_is_refused(name: str, refusals: dict[str, str]) -> None:
+    assert not refusals[name].startswith(("taken", "ended")), refusals[name]
 
 
 def test_msgpack_with_arrays() -> None:
