@@ -209,16 +209,75 @@ def test_a_pickle_that_harms_python_is_refused(name: str, refusals: dict[str, st
 
 
 def test_msgpack_with_arrays() -> None:
-    document = {"a": np.arange(6, dtype="<u2").reshape(2, 3), "b": np.float32(1.5), "c": 1 + 2j, "d": {"x": [1, None]}}
+    document: dict[str, Any] = {
+        "a": np.arange(6, dtype="<u2").reshape(2, 3),
+        "b": np.float32(1.5),
+        "c": 1 + 2j,
+        "d": {"x": [1, None]},
+        "e": np.array(["a", "bcd"]),
+        "f": np.array([(1, 2.5, "x")], [("a", "<i4"), ("b", "<f8"), ("c", "U3")]),
+        "g": np.zeros(2, [("p", [("x", "f4"), ("y", "f4", (2,))])]),
+        "h": np.zeros(2, np.dtype([("a", "i1"), ("b", "f8")], align=True)),
+        "i": np.array(3.5),
+        "j": np.zeros((0, 3)),
+        "k": np.bool_(True),
+    }
     found = deserializer(Serializer.MSGPACK)(msgpack.packb(document, default=msgpack_numpy.encode))
     for key, value in document.items():
-        assert_same_value(found[key], value)
+        if key == "h":
+            # the bytes between fields are not told apart from a field without a name
+            assert found[key].tolist() == value.tolist()
+            assert found[key].dtype == value.dtype
+        else:
+            assert_same_value(found[key], value)
 
 
 def test_msgpack_with_a_pickle_in_it_is_refused() -> None:
     document = {"a": np.array([Runs(os.system, "true")], object)}
     with pytest.raises(ValueError, match="array of objects"):
         deserializer(Serializer.MSGPACK)(msgpack.packb(document, default=msgpack_numpy.encode))
+
+
+def packed_array(**members: Any) -> bytes:
+    described = {"nd": True, "kind": b"", "type": "|O", "shape": [1], "data": ADDRESS, **members}
+    return msgpack.packb({"evil": {name.encode(): value for name, value in described.items()}})
+
+
+HARMFUL_MSGPACK: dict[str, bytes] = {
+    "objects": packed_array(),
+    "a field of objects": packed_array(kind=b"V", type=[["a", "|O"]]),
+    "a field of a field": packed_array(kind=b"V", type=[["a", [["b", "|O"]]]]),
+    "several objects in a field": packed_array(kind=b"V", type=[["a", "|O", [1]]]),
+    "one object": packed_array(nd=False),
+    "a dtype of words": packed_array(type="object"),
+    "several dtypes": packed_array(type="i4,O"),
+    "longer than its bytes": packed_array(type="<i8", shape=[1000]),
+    "a negative length": packed_array(type="<i8", shape=[-1]),
+    "without a shape": packed_array(type="<i8", shape=None),
+    "a hundred million empty arrays": packed_array(type="<i8", shape=[10**8, 0], data=b""),
+    "lists in lists": b"\x81\xa4evil" + b"\x91" * NESTED + b"\xc0",
+    "lists in lists, some": b"\x81\xa4evil" + b"\x91" * 900 + b"\xc0",
+    "as long as it says": b"\x81\xa4evil" + b"\xdd\x7f\xff\xff\xff" * 1000,
+    "fields in fields": b"\x81\xa4evil\x83\xc4\x02nd\xc3\xc4\x04data\xc4\x00\xc4\x04type"
+    + b"\x91\x92\xa1a" * 400
+    + b"\xa2i1",
+}
+
+
+@pytest.fixture(scope="module")
+def msgpack_refusals() -> Any:
+    return read_apart(Serializer.MSGPACK, HARMFUL_MSGPACK)
+
+
+@pytest.mark.parametrize("name", HARMFUL_MSGPACK)
+def test_a_msgpack_that_harms_python_is_refused(name: str, msgpack_refusals: dict[str, str]) -> None:
+    assert not msgpack_refusals[name].startswith(("taken", "ended")), msgpack_refusals[name]
+
+
+@pytest.mark.parametrize("depth", [200, 300_000])
+def test_json_that_is_nested_too_deeply(depth: int) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        deserializer(Serializer.JSON)(b'{"a":' + b"[" * depth + b"]" * depth + b"}")
 
 
 def test_any_pickle_where_it_is_wanted() -> None:
