@@ -166,11 +166,11 @@ class _Machine:
     def name(self, module: Any, name: Any) -> None:
         self.push(Named(str(module), str(name)))
 
-    def call(self) -> None:
+    def call(self, *, new: bool) -> None:
         function, arguments = self.last(2)
         if not isinstance(function, Named) or not isinstance(arguments, tuple):
             raise pickle.UnpicklingError("it calls what is no function")
-        made = function.call(arguments)
+        made = function.new(arguments) if new else function.call(arguments)
         self._pending = self._pending or isinstance(made, Pending)
         self.push(made)
 
@@ -253,7 +253,8 @@ _STEPS_BY_OPCODE: Mapping[bytes, _Step] = {
     pickle.FROZENSET: _Machine.freeze,
     pickle.GLOBAL: lambda machine: machine.name(machine.line(), machine.line()),
     pickle.STACK_GLOBAL: lambda machine: machine.name(*machine.last(2)),
-    pickle.REDUCE: _Machine.call,
+    pickle.REDUCE: lambda machine: machine.call(new=False),
+    pickle.NEWOBJ: lambda machine: machine.call(new=True),
     pickle.BUILD: _Machine.build,
 }
 _STEPS: Mapping[int, _Step] = {opcode[0]: step for opcode, step in _STEPS_BY_OPCODE.items()}

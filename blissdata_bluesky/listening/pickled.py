@@ -1,4 +1,4 @@
-"""What is made of the classes and functions that a pickle names: one table."""
+"""What is made of the classes and functions that a pickle names: one table, and what any other class may stand for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import datetime
 import decimal
 import pathlib
 import pickle
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -14,6 +15,8 @@ import numpy as np
 
 from . import arrays
 
+# they hold what runs code, and no class whose values are plain
+_OF_PYTHON = sys.stdlib_module_names | {"numpy"}
 _LONGEST_NAME = 100
 
 
@@ -23,10 +26,11 @@ class Named:
     __slots__ = ("_make", "_name")
 
     def __init__(self, module: str, name: str) -> None:
-        """Raises pickle.UnpicklingError for one that is not in the table."""
+        """Raises pickle.UnpicklingError for one of Python's own that is not in the table."""
         self._name = f"{module}.{name}"
-        make = _TABLE.get((module, name))
-        self._make = self.refuse() if make is None else make
+        self._make = _TABLE.get((module, name))
+        if self._make is None and module.partition(".")[0] in _OF_PYTHON:
+            self.refuse()
 
     def refuse(self) -> NoReturn:
         """Raise pickle.UnpicklingError with its name."""
@@ -38,7 +42,18 @@ class Named:
 
     def call(self, arguments: tuple[Any, ...]) -> Any:
         """What stands for the result."""
-        return self._make(*arguments)
+        if self._make is not None:
+            return self._make(*arguments)
+        # an enum is its class, called with its value
+        if len(arguments) == 1 and type(arguments[0]) in _PLAIN:
+            return arguments[0]
+        return self.refuse()
+
+    def new(self, arguments: tuple[Any, ...]) -> Any:
+        """What stands for a new object: its fields come later; a subclass of a plain type is its plain value."""
+        if self._make is None and not arguments:
+            return Fields(self)
+        return self.call(arguments) if self._make is None else self.refuse()
 
 
 class Pending:
@@ -53,6 +68,31 @@ class Pending:
     def value(self) -> Any:
         """The value as a document has it."""
         raise NotImplementedError
+
+
+class Fields(Pending):
+    """An object of a class that is not known: its fields, as of pydantic's models and dataclasses."""
+
+    __slots__ = ("_class", "_fields")
+
+    def __init__(self, named: Named) -> None:
+        self._class = named
+        self._fields: dict[Any, Any] = {}
+
+    def build(self, state: Any) -> None:
+        if not isinstance(state, dict):
+            self._class.refuse()
+        if "__pydantic_fields_set__" in state:
+            fields, extra = state.get("__dict__"), state.get("__pydantic_extra__")
+            state = {**_mapping(fields), **_mapping(extra)}
+        self._fields = state
+
+    def value(self) -> Any:
+        return self._fields
+
+
+def _mapping(value: Any) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 class _Dtype(Pending):
@@ -139,6 +179,17 @@ def _bytearray(data: bytes = b"") -> bytearray:
     return bytearray(_of(bytes, data))
 
 
+def _latin1(text: str, coding: str) -> bytes:
+    """Bytes, as protocol 2 writes them."""
+    if coding != "latin1":
+        raise pickle.UnpicklingError("bytes are written in another coding than pickle's")
+    return str.encode(_of(str, text), coding)
+
+
+def _bytes() -> bytes:
+    return b""
+
+
 def _complex(real: float, imaginary: float) -> complex:
     return complex(_of(float, real), _of(float, imaginary))
 
@@ -178,10 +229,12 @@ def _windows_path(*parts: Any) -> pathlib.PurePath:
     return pathlib.PureWindowsPath(*(_of(str, part) for part in parts))
 
 
+_PLAIN = frozenset({str, int, float, bool})
 _BUILTINS: Mapping[str, Any] = {
     # named as the factory of a defaultdict
-    **dict.fromkeys(("bool", "bytes", "dict", "float", "int", "list", "str", "tuple"), _no_call),
+    **dict.fromkeys(("bool", "dict", "float", "int", "list", "str", "tuple"), _no_call),
     "bytearray": _bytearray,
+    "bytes": _bytes,
     "complex": _complex,
     "frozenset": _frozenset,
     "set": _set,
@@ -190,7 +243,8 @@ _CONTAINERS: Mapping[str, Any] = {"OrderedDict": _ordered, "defaultdict": _defau
 _TIMES = (datetime.date, datetime.datetime, datetime.time)
 _ARRAYS: Mapping[str, Any] = {"_reconstruct": _Array, "_frombuffer": _filled_array, "scalar": _scalar}
 _TABLE: Mapping[tuple[str, str], Callable[..., Any]] = {
-    **{("builtins", name): function for name, function in _BUILTINS.items()},
+    **{(module, name): make for module in ("builtins", "__builtin__") for name, make in _BUILTINS.items()},
+    ("_codecs", "encode"): _latin1,
     **{("collections", name): function for name, function in _CONTAINERS.items()},
     **{("datetime", kind.__name__): _time(kind) for kind in _TIMES},
     ("datetime", "timedelta"): datetime.timedelta,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime
 import decimal
 import enum
@@ -15,11 +16,16 @@ from typing import Any
 import msgpack
 import msgpack_numpy
 import numpy as np
+import pydantic
 import pytest
+from ophyd_async.testing import ExampleEnum, ExampleSupersetEnum
 
 from blissdata_bluesky.listening import ListenError, Serializer, deserializer, zmq_address
+from blissdata_bluesky.packing import pack_document, unpack_document
 
 from ..system.archived import assert_same_value
+from ..system.run_contract import assert_same
+from ..system.simulated import TABLE
 from .harmful import read_apart
 
 VALUES: list[Any] = [
@@ -50,7 +56,7 @@ def as_plain(value: Any) -> Any:
     return np.asarray(value) if isinstance(value, np.ndarray) else value
 
 
-@pytest.mark.parametrize("protocol", [4, 5])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: f"{type(value).__name__} {value}"[:40])
 def test_plain_values_come_through(value: Any, protocol: int) -> None:
     found = deserializer(Serializer.PICKLE)(pickle.dumps({"value": value}, protocol))["value"]
@@ -71,6 +77,61 @@ def test_paths_are_kept_as_paths(path: pathlib.PurePath) -> None:
 
 class Mode(enum.Enum):
     FAST = 1
+    PAIR = (1, 2)
+
+
+class Several(enum.IntFlag):
+    ONE = 1
+    TWO = 2
+
+
+class Text(str):
+    __slots__ = ()
+
+
+@dataclasses.dataclass
+class Sample:
+    name: str
+    mode: Mode
+
+
+class Model(pydantic.BaseModel, extra="allow"):
+    number: float
+    modes: list[Mode]
+    inner: Any = None
+    _secret: int = pydantic.PrivateAttr(1)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize(
+    "value",
+    [
+        Mode.FAST,
+        [Mode.FAST, {"a": (Mode.FAST, ExampleEnum.B)}],
+        Several.ONE | Several.TWO,
+        ExampleSupersetEnum.D,
+        Text("x"),
+        Sample("x", Mode.FAST),
+        Model(number=1.5, modes=[Mode.FAST], inner=Model(number=2, modes=[], more="x")),
+        TABLE,
+        {"one": TABLE, "again": TABLE},
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_stands_for_plain_values_comes_through_as_in_the_same_process(value: Any, protocol: int) -> None:
+    """As a writer keeps it, and no class of the sender's is needed for it."""
+    document = {"value": value}
+    # packages of these names are not installed
+    message = pickle.dumps(document, protocol).replace(b"ophyd_async", b"ophyd_other").replace(b"tests.", b"other.")
+    found = deserializer(Serializer.PICKLE)(message)
+    assert_same(unpack_document(pack_document("start", found))[1], unpack_document(pack_document("start", document))[1])
+    assert not {type(each).__module__ for each in leaves(found)} - {"builtins", "numpy"}
+
+
+def leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [leaf for each in value for leaf in leaves(each)] if isinstance(value, list | tuple) else [value]
 
 
 class Runs:
@@ -86,12 +147,14 @@ class Runs:
 @pytest.mark.parametrize(
     "value",
     [
-        Mode.FAST,
+        Mode.PAIR,
         Runs(os.system, "true"),
         Runs(eval, "1"),
         Runs(getattr, "", "join"),
         Runs(__import__, "os"),
         Runs(np.load, "x"),
+        # of a package of somebody's
+        Runs(zmq_address, 1, 2),
         np.array([None, 1], object),
         np.zeros(1, [("a", object)]),
         np.ma.masked_array([1], [True]),
