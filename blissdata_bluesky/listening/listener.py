@@ -10,7 +10,7 @@ from typing import Any
 
 from ..mapping.bulk import first_of_bulk
 from ..mapping.scan_info import iso_time
-from ..publish.routes import NAMED, PARENTS
+from ..publish.routes import NAMED, OF_THE_ONLY_RUN, PARENTS
 from ..writer import BlissdataWriter
 from .deserialize import Serializer, deserializer
 from .heard import HeardRun
@@ -107,6 +107,8 @@ class Listener:
             _remember(self._left_out, own)
             return False
         uid = document.get("run_start")
+        if run is None and uid is None and name in OF_THE_ONLY_RUN and len(self._runs) == 1:
+            (run,) = self._runs.values()
         if run is None and isinstance(uid, str) and uid not in self._finished:
             run = self._join(uid, document)
             if run is None:
