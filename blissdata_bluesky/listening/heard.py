@@ -14,6 +14,8 @@ from .references import References
 
 Document = Mapping[str, Any]
 
+_MOST_KINDS = 5
+_OTHERS = ("any", "other reasons")
 # the series of a stream that its events make; the others are named after data keys
 _EVENTS = ""
 
@@ -31,6 +33,8 @@ class HeardRun:
     """Whether the log tells that something is missing."""
     lacks: str = ""
     """What is known to be missing, in words."""
+    refused: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Documents that were heard and could not be read: type and reason."""
     events: int = 0
     """Events that were heard, repeated ones included."""
     names: list[str] = field(default_factory=list)
@@ -61,6 +65,22 @@ class HeardRun:
                 found = [self.take("event", event) for event in events_of_bulk(document) if isinstance(event, Mapping)]
                 return next(filter(None, found), "")
         return ""
+
+    def refuse(self, name: str, reason: str) -> bool:
+        """Note a document that could not be read; whether it is the first of its kind."""
+        kind = (name, reason) if len(self.refused) < _MOST_KINDS else _OTHERS
+        is_first = kind not in self.refused
+        self.refused[kind] = None
+        return is_first
+
+    def told_of(self, missing: str = "") -> str:
+        """All that is known to be missing, in words; `missing`: what of it 0MQ may have dropped."""
+        refused = "; ".join(f"type {name!r}: {reason}" for name, reason in self.refused)
+        reasons = [self.joined, f"documents were left out by the listener ({refused})" if refused else ""]
+        told = "; ".join(filter(None, reasons))
+        if told and missing:
+            return f"{told}; heard: {missing}"
+        return told or f"documents did not arrive: {missing}"
 
     def missing(self, stop: Document) -> str:
         """What was not heard of a run that has ended with this stop document, in words; "" when nothing is known."""
