@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from ..foreign import in_64_bits
+from ..foreign import as_text, in_64_bits
 from ..mapping.bulk import events_of_bulk
 from ..mapping.columns import is_external_stream
 from .numbers import SeqNums
@@ -58,7 +58,7 @@ class HeardRun:
                 return self._add_events(document, [document.get("seq_num")])
             case "event_page":
                 return self._add_events(document, document.get("seq_num"))
-            case "stream_datum" if stream := self._streams.get(str(document.get("descriptor"))):
+            case "stream_datum" if stream := self._streams.get(as_text(document.get("descriptor"))):
                 if key := self._references.key_of(document, stream):
                     return self._add(document, key, _span(document.get("seq_nums")))
             case "bulk_events":
@@ -91,23 +91,27 @@ class HeardRun:
         return "; ".join((*lacks, *self._references.lacks()))
 
     def _describe(self, descriptor: Document) -> None:
-        uid, stream, data_keys = str(descriptor.get("uid")), str(descriptor.get("name")), descriptor.get("data_keys")
+        uid, stream, data_keys = (
+            as_text(descriptor.get("uid")),
+            as_text(descriptor.get("name")),
+            descriptor.get("data_keys"),
+        )
         self._streams[uid] = stream
         self._seq_nums.setdefault(stream, {})
         keys = self._external.setdefault(stream, {})
         for key, described in data_keys.items() if isinstance(data_keys, Mapping) else ():
-            if isinstance(described, Mapping) and is_external_stream(described):
-                keys[str(key)] = None
+            if isinstance(described, Mapping) and _is_streamed(described):
+                keys[as_text(key)] = None
         self._references.describe(uid, data_keys)
 
     def _add_events(self, document: Document, numbers: Any) -> str:
-        descriptor = str(document.get("descriptor"))
+        descriptor = as_text(document.get("descriptor"))
         if stream := self._streams.get(descriptor):
             self._references.use(descriptor, stream, document)
         return self._add(document, _EVENTS, numbers)
 
     def _add(self, document: Document, key: str, numbers: Any) -> str:
-        stream = self._streams.get(str(document.get("descriptor")))
+        stream = self._streams.get(as_text(document.get("descriptor")))
         if stream is None or not isinstance(numbers, list | tuple | range) or not numbers:
             return ""
         if not isinstance(numbers, range) and not all(map(_is_seq_num, numbers)):
@@ -140,6 +144,10 @@ class HeardRun:
 
 def _of(key: str) -> str:
     return f", {key!r}" if key else ""
+
+
+def _is_streamed(data_key: Document) -> bool:
+    return isinstance(data_key.get("external"), str) and is_external_stream(data_key)
 
 
 def _span(seq_nums: Any) -> range:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from ..foreign import as_text, in_64_bits
 from ..mapping.bulk import first_of_bulk
 from ..mapping.scan_info import iso_time
 from ..publish.routes import NAMED, OF_THE_ONLY_RUN, PARENTS
@@ -134,7 +135,7 @@ class Listener:
         members = PARENTS.get("event" if name == "bulk_events" else name, ())
         referred = _referred(members, first_of_bulk(document) if name == "bulk_events" else document)
         run = next((self._by_uid[uid] for uid in referred if uid in self._by_uid), None)
-        own = str(document.get("uid")) if name in NAMED else ""
+        own = as_text(document.get("uid")) if name in NAMED else ""
         if run is None and not self._left_out.keys().isdisjoint(referred):
             _remember(self._left_out, own)
             return False
@@ -156,7 +157,7 @@ class Listener:
     def _begin(self, start: Mapping[str, Any]) -> None:
         uid = start.get("uid")
         if isinstance(uid, str) and uid not in self._runs:
-            self._add(HeardRun(uid, str(start.get("plan_name") or "run")))
+            self._add(HeardRun(uid, as_text(start.get("plan_name") or "run")))
 
     def _add(self, run: HeardRun) -> None:
         self._runs[run.uid] = self._by_uid[run.uid] = run
@@ -183,8 +184,7 @@ class Listener:
             )
             _remember(self._left_out, uid)
             return None
-        now = document.get("time")
-        now = float(now) if isinstance(now, int | float) else time.time()
+        now = _seconds(document.get("time"))
         refused = self._refused_starts.pop(uid, None)
         if refused is None:
             name, reason = "joined in mid-run", f"its start, and what came before {iso_time(now)}, was not heard"
@@ -235,7 +235,7 @@ class Listener:
         self.ended += 1
         self._events += run.events
         incomplete = f"  incomplete: {run.lacks}" if run.lacks else ""
-        self.tell(f"{run.uid}  {run.name}  ends: {stop.get('exit_status')}, {run.events} events{incomplete}")
+        self.tell(f"{run.uid}  {run.name}  ends: {as_text(stop.get('exit_status'))}, {run.events} events{incomplete}")
 
     def _complain(self, name: str, reason: str) -> None:
         """Say once of each kind what is left out."""
@@ -250,6 +250,12 @@ class Listener:
 def stand_in_start(uid: str, time: float, reason: str) -> dict[str, Any]:
     """What stands in the place of a start document that was not heard, and says so (ADR 23)."""
     return {"uid": uid, "time": time, "blissdata_bluesky": {"stand_in": True, "reason": reason}}
+
+
+def _seconds(value: Any) -> float:
+    """The time of a document, or, when it has none, ours."""
+    is_time = isinstance(value, float) or (isinstance(value, int) and in_64_bits(value))
+    return float(value) if is_time else time.time()
 
 
 def _referred(members: tuple[str, ...], document: Mapping[str, Any]) -> list[str]:

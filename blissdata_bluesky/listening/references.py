@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..foreign import as_text
 from .numbers import SeqNums
 
 Document = Mapping[str, Any]
@@ -32,18 +33,18 @@ class References:
     def describe(self, uid: str, data_keys: Any) -> None:
         """Note the keys of a descriptor whose values stand in files."""
         keys = data_keys.items() if isinstance(data_keys, Mapping) else ()
-        self._external[uid] = [str(key) for key, described in keys if _is_by_datum(described)]
+        self._external[uid] = [as_text(key) for key, described in keys if _is_by_datum(described)]
 
     def take_resource(self, document: Document) -> None:
         """Note a stream_resource."""
-        uid = str(document.get("uid"))
-        self._keys[uid] = str(document.get("data_key"))
+        uid = as_text(document.get("uid"))
+        self._keys[uid] = as_text(document.get("data_key"))
         self._unknown.pop(uid, None)
 
     def key_of(self, datum: Document, stream: str) -> str | None:
         """The data key of a stream_datum; None when its stream_resource was not heard."""
         uid = datum.get("stream_resource")
-        key = self._keys.get(str(uid))
+        key = self._keys.get(as_text(uid))
         if key is None and isinstance(uid, str) and len(self._unknown) < _MOST_KEPT:
             self._unknown[uid] = stream
         return key

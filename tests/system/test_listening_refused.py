@@ -133,3 +133,17 @@ def test_many_reasons_are_as_many_as_can_be_read(writer: BlissdataWriter, listen
     assert heard.lacks.endswith("type 'any': other reasons)")
     receive(listener, run.stop())
     assert writer.flush(90)
+
+
+def test_numbers_that_are_too_long_to_print(
+    writer: BlissdataWriter, listener: Listener, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    long = 10**5000
+    uid = "00000000-0000-4000-8000-00000000000a"
+    descriptor = {"uid": "x", "run_start": uid, "time": long, "name": "primary", "data_keys": {}}
+    receive(listener, [("descriptor", descriptor), ("stop", {"run_start": uid, "exit_status": long})])
+    assert writer.flush(90)
+    assert listener.open_runs == []
+    assert len(told) == 2
+    looked_at = [message for message in caplog.messages if "looked at" in message or "could not be told" in message]
+    assert looked_at == []

@@ -120,6 +120,8 @@ def test_frames_of_two_detectors() -> None:
 
 FRAMES = {"dtype": "array", "shape": [2, 2], "source": "s", "external": "STREAM:"}
 FILE = {"dtype": "array", "shape": [2, 2], "source": "s", "external": "FILESTORE:"}
+# too long to print
+LONG = 10**5000
 RESOURCE: Named = ("stream_resource", {"uid": "a", "data_key": "cam"})
 
 
@@ -201,6 +203,11 @@ def test_values_that_are_filled_need_no_datum() -> None:
         ("event_page", {"descriptor": "primary", "seq_num": [1], "data": {"x": "r/1"}, "filled": {"x": 1}}),
         ("descriptor", {"uid": "d", "name": "primary", "data_keys": {"x": None, "y": {"external": 5}}}),
         ("descriptor", {"uid": "d", "name": "primary", "data_keys": 5}),
+        ("descriptor", {"uid": LONG, "name": "primary", "data_keys": {LONG: {"external": LONG}}}),
+        ("event", {"descriptor": LONG, "seq_num": 1}),
+        ("stream_resource", {"uid": LONG, "data_key": LONG}),
+        ("stream_datum", {"descriptor": "primary", "stream_resource": LONG, "seq_nums": {"start": 1, "stop": 2}}),
+        ("stream_datum", {"descriptor": LONG, "stream_resource": "r"}),
         ("datum", {"datum_id": {}}),
         ("datum", {"datum_id": "r/" + "9" * 5000}),
         ("datum_page", {"datum_id": [None]}),
