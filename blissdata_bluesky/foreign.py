@@ -34,6 +34,11 @@ def safe_repr(value: Any) -> str:
         return object.__repr__(value)
 
 
+def as_text(value: Any) -> str:
+    """The value where a text should be: itself, or its `repr`."""
+    return value if isinstance(value, str) else safe_repr(value)
+
+
 def in_64_bits(value: int) -> bool:
     """Whether a signed integer of 64 bits can hold it: what JSON in Redis, HDF5 and SQL have in common."""
     return -(2**63) <= value < 2**63

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+from ..foreign import as_text, in_64_bits
 from ..mapping.bulk import first_of_bulk
 from ..mapping.scan_info import iso_time
-from ..publish.routes import NAMED, PARENTS
+from ..publish.routes import NAMED, OF_THE_ONLY_RUN, PARENTS
 from ..writer import BlissdataWriter
 from .deserialize import Serializer, deserializer
 from .heard import HeardRun
@@ -21,6 +24,10 @@ logger = logging.getLogger(__name__)
 _DOCUMENTS = frozenset({"start", "bulk_events", *PARENTS})
 _MOST_COMPLAINTS = 20
 _MOST_REMEMBERED = 10_000
+_MOST_UIDS = 1000
+_LONGEST_NAME = 100
+_LONGEST_REASON = 300
+_UUID = re.compile(rb"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 class Listener:
@@ -38,6 +45,8 @@ class Listener:
         self._by_uid: dict[str, HeardRun] = {}
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._left_out: OrderedDict[str, None] = OrderedDict()
+        # uids in start documents that could not be read, and why
+        self._refused_starts: OrderedDict[str, str] = OrderedDict()
         self._complained: set[tuple[str, str]] = set()
         self.documents = 0
         """Documents that were heard and could be read."""
@@ -65,17 +74,41 @@ class Listener:
             self._complain("", message.reason)
             return
         if message.name not in _DOCUMENTS:
-            self._complain(message.name, "documents of this type are not known to this version")
+            self._refuse(message, "documents of this type are not known to this version")
             return
         try:
             document = self._deserialize(message.payload)
         except Exception as error:  # noqa: BLE001 - anybody may have sent it
-            self._complain(message.name, f"it cannot be read as {self._serializer} ({error})")
+            self._refuse(message, f"it cannot be read as {self._serializer} ({_short(error)})")
             return
         if not isinstance(document, dict):
-            self._complain(message.name, "it is no mapping")
+            self._refuse(message, "it is no mapping")
             return
         self.hear(message.name, document)
+
+    def _refuse(self, message: Message, reason: str) -> None:
+        """Leave a message out, and tell the run that it is of: its uids are in its bytes, in every serializer."""
+        name = message.name[:_LONGEST_NAME]
+        self._complain(name, reason)
+        uids = dict.fromkeys(uid.decode() for uid in islice(_uids(message.payload), _MOST_UIDS))
+        run = next((self._by_uid[uid] for uid in uids if uid in self._by_uid), None)
+        unknown = [uid for uid in uids if uid not in self._by_uid]
+        if name == "start":
+            for uid in unknown:
+                _remember(self._refused_starts, uid, reason)
+        elif run is not None:
+            if name in NAMED:
+                # what refers to it has nothing to refer to
+                for uid in unknown:
+                    _remember(self._left_out, uid)
+            if run.refuse(name, reason):
+                logger.warning(
+                    "run %s: a document of type %r is left out: %s. The run goes on and is marked as incomplete",
+                    run.uid,
+                    name,
+                    reason,
+                )
+                self._mark(run)
 
     def hear(self, name: str, document: Mapping[str, Any]) -> None:
         """Take one document."""
@@ -102,11 +135,13 @@ class Listener:
         members = PARENTS.get("event" if name == "bulk_events" else name, ())
         referred = _referred(members, first_of_bulk(document) if name == "bulk_events" else document)
         run = next((self._by_uid[uid] for uid in referred if uid in self._by_uid), None)
-        own = str(document.get("uid")) if name in NAMED else ""
+        own = as_text(document.get("uid")) if name in NAMED else ""
         if run is None and not self._left_out.keys().isdisjoint(referred):
             _remember(self._left_out, own)
             return False
         uid = document.get("run_start")
+        if run is None and uid is None and name in OF_THE_ONLY_RUN and len(self._runs) == 1:
+            (run,) = self._runs.values()
         if run is None and isinstance(uid, str) and uid not in self._finished:
             run = self._join(uid, document)
             if run is None:
@@ -122,7 +157,7 @@ class Listener:
     def _begin(self, start: Mapping[str, Any]) -> None:
         uid = start.get("uid")
         if isinstance(uid, str) and uid not in self._runs:
-            self._add(HeardRun(uid, str(start.get("plan_name") or "run")))
+            self._add(HeardRun(uid, as_text(start.get("plan_name") or "run")))
 
     def _add(self, run: HeardRun) -> None:
         self._runs[run.uid] = self._by_uid[run.uid] = run
@@ -149,9 +184,13 @@ class Listener:
             )
             _remember(self._left_out, uid)
             return None
-        now = document.get("time")
-        now = float(now) if isinstance(now, int | float) else time.time()
-        reason = f"joined in mid-run: its start, and what came before {iso_time(now)}, was not heard"
+        now = _seconds(document.get("time"))
+        refused = self._refused_starts.pop(uid, None)
+        if refused is None:
+            name, reason = "joined in mid-run", f"its start, and what came before {iso_time(now)}, was not heard"
+            reason = f"{name}: {reason}"
+        else:
+            name, reason = "start left out", f"begun without its start, which was left out by the listener: {refused}"
         logger.warning(
             "run %s was %s. From now on it is published, as far as the descriptors of its streams are heard, and it is "
             "marked as incomplete",
@@ -160,26 +199,30 @@ class Listener:
         )
         self._writer("start", stand_in_start(uid, now, reason))
         self._writer.mark_incomplete(uid, reason)
-        self._add(run := HeardRun(uid, "joined in mid-run", reason, told=True, lacks=reason))
+        self._add(run := HeardRun(uid, name, reason, told=True, lacks=reason))
         return run
 
     def _check(self, run: HeardRun, name: str, document: Mapping[str, Any]) -> None:
         """Say what is missing, in the log and to those who read the run."""
         if name == "stop":
             missing = run.missing(document)
-            if missing:
-                run.lacks = f"{run.joined}; heard: {missing}" if run.joined else f"documents did not arrive: {missing}"
+            if missing or run.refused:
+                self._mark(run, missing)
                 logger.warning("run %s is not whole: %s", run.uid, run.lacks)
-                self._writer.mark_incomplete(run.uid, run.lacks)
         elif (gap := run.take(name, document)) and not run.told:
-            run.told, run.lacks = True, f"documents did not arrive: {gap}"
+            run.told = True
+            self._mark(run, gap)
             logger.warning(
-                "run %s: %s. 0MQ drops what it cannot deliver. The run goes on and is marked as incomplete; what is "
-                "missing in all is said when it ends",
+                "run %s: %s.%s The run goes on and is marked as incomplete; what is missing in all is said when it ends",
                 run.uid,
                 run.lacks,
+                "" if run.refused else " 0MQ drops what it cannot deliver.",
             )
-            self._writer.mark_incomplete(run.uid, run.lacks)
+
+    def _mark(self, run: HeardRun, missing: str = "") -> None:
+        """Tell those who read the run."""
+        run.lacks = run.told_of(missing)
+        self._writer.mark_incomplete(run.uid, run.lacks)
 
     def _end(self, stop: Mapping[str, Any]) -> None:
         uid = stop.get("run_start")
@@ -192,7 +235,7 @@ class Listener:
         self.ended += 1
         self._events += run.events
         incomplete = f"  incomplete: {run.lacks}" if run.lacks else ""
-        self.tell(f"{run.uid}  {run.name}  ends: {stop.get('exit_status')}, {run.events} events{incomplete}")
+        self.tell(f"{run.uid}  {run.name}  ends: {as_text(stop.get('exit_status'))}, {run.events} events{incomplete}")
 
     def _complain(self, name: str, reason: str) -> None:
         """Say once of each kind what is left out."""
@@ -209,12 +252,32 @@ def stand_in_start(uid: str, time: float, reason: str) -> dict[str, Any]:
     return {"uid": uid, "time": time, "blissdata_bluesky": {"stand_in": True, "reason": reason}}
 
 
+def _seconds(value: Any) -> float:
+    """The time of a document, or, when it has none, ours."""
+    is_time = isinstance(value, float) or (isinstance(value, int) and in_64_bits(value))
+    return float(value) if is_time else time.time()
+
+
 def _referred(members: tuple[str, ...], document: Mapping[str, Any]) -> list[str]:
     return [uid for member in members if isinstance(uid := document.get(member), str)]
 
 
-def _remember(uids: OrderedDict[str, None], uid: str) -> None:
+def _remember(uids: OrderedDict[str, Any], uid: str, reason: str | None = None) -> None:
     if uid:
-        uids[uid] = None
+        uids[uid] = reason
         while len(uids) > _MOST_REMEMBERED:
             uids.popitem(last=False)
+
+
+def _uids(payload: bytes) -> Iterator[bytes]:
+    return (found[0] for found in _UUID.finditer(payload))
+
+
+def _short(error: Exception) -> str:
+    """What it says, which may be the sender's words."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - as above
+        said = ""
+    said = said or type(error).__name__
+    return said if len(said) <= _LONGEST_REASON else f"{said[:_LONGEST_REASON]}…"

@@ -25,8 +25,8 @@ PARENTS: Mapping[str, tuple[str, ...]] = {
 """Document type → the members that name an earlier document."""
 NAMED = frozenset({"descriptor", "resource", "stream_resource"})
 """Types of documents that others refer to by their `uid`."""
-# event-model does not require their run_start
-_OF_THE_ONLY_RUN = frozenset({"resource", "stream_resource"})
+OF_THE_ONLY_RUN = frozenset({"resource", "stream_resource"})
+"""Types of documents of which event-model does not require `run_start`; without it, they are of the only open run."""
 _MOST_LEFT_OUT = 10_000
 
 
@@ -104,7 +104,7 @@ class Routes:
         uid = document.get(member)
         if isinstance(uid, str):
             return self._feeds.get(uid)
-        is_only = uid is None and name in _OF_THE_ONLY_RUN and len(self._named) == 1
+        is_only = uid is None and name in OF_THE_ONLY_RUN and len(self._named) == 1
         return next(iter(self._named)) if is_only else None
 
     def _leave_out_document(self, name: str, document: Mapping[str, Any]) -> None:

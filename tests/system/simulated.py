@@ -68,19 +68,21 @@ class Adjustable(SynSignal):
         return {"gain": {"source": "sim", "dtype": "integer", "shape": []}}
 
 
+TABLE = ExampleTable(
+    a_bool=np.array([False, True]),
+    a_int=np.array([1, -(2**31)], np.int32),
+    a_float=np.array([0.1, -np.inf]),
+    a_str=["é", ""],
+    a_enum=[ExampleEnum.A, ExampleEnum.C],
+)
+
+
 class Everything(StandardReadable):
     """Tables, enums and texts of ophyd-async, in events."""
 
     def __init__(self, name: str = "") -> None:
-        table = ExampleTable(
-            a_bool=np.array([False, True]),
-            a_int=np.array([1, -(2**31)], np.int32),
-            a_float=np.array([0.1, -np.inf]),
-            a_str=["é", ""],
-            a_enum=[ExampleEnum.A, ExampleEnum.C],
-        )
         with self.add_children_as_readables(StandardReadableFormat.HINTED_SIGNAL):
-            self.table = soft_signal_rw(ExampleTable, table)
+            self.table = soft_signal_rw(ExampleTable, TABLE)
             self.strict = soft_signal_rw(ExampleEnum, ExampleEnum.B)
             self.superset = soft_signal_rw(ExampleSupersetEnum, ExampleSupersetEnum.D)
             self.texts = soft_signal_rw(Sequence[str], ["one", "two"])

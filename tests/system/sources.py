@@ -260,7 +260,8 @@ SOURCES: dict[str, Source] = {
     "tables and enums": Source(lambda d: bp.count([d.everything, d.configured], 2), rows=2),
     "interleaved runs": Source(interleaved, runs=2, rows=5),
     "nested runs": Source(nested, runs=3, rows=6),
-    "suspender": Source(suspended),
+    # three points, again from the checkpoint before them, and the fourth
+    "suspender": Source(suspended, rows=7),
     "pause, resume": Source(paused, interrupted(lambda engine: engine.resume()), rows=7),
     "pause, resume, stream_datum": Source(
         lambda d: paused(d, d.blob), interrupted(lambda engine: engine.resume()), rows=7

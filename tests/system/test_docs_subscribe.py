@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,12 @@ from bluesky.run_engine import RunEngine
 
 from blissdata_bluesky.journal import JournalDirectory
 
+from .collected import Collector, assert_equal, columns
 from .emitted import scalar_run
 from .test_docs import blocks
 from .tiled_runs import eventually
-from .zmq_engine import PROBE
-from .zmq_site import SECONDS, Listening, closed, listening, running_proxy
+from .zmq_engine import PROBE, probe_uid
+from .zmq_site import SECONDS, Listening, closed, found, listening, running_engine, running_proxy
 
 PAGE = "docs/how-to/subscribe.md"
 COUNT = """
@@ -82,6 +84,39 @@ def test_over_0mq(redis_url: str, tmp_path: Path, RE: RunEngine, word: str) -> N
             assert listener.end() == 0
         finally:
             publisher.close()
+
+
+def test_remote_dispatcher(redis_url: str, tmp_path: Path) -> None:
+    """A process with bluesky's own subscriber and a writer, and a RunEngine in another one."""
+    block = next(block for block in blocks(PAGE) if "dispatcher.start()" in block)
+    journal = f'BlissdataWriter("{redis_url}", journal="{tmp_path / "journal"}")'
+    with running_proxy() as proxy, running_engine(proxy, tmp_path) as engine:
+        code = block.replace("localhost:5578", proxy.out).replace('BlissdataWriter("redis://localhost:6379")', journal)
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+        try:
+            sent: list[int] = []
+
+            def probe() -> bool:
+                sent.append(len(sent))
+                engine.do(f"probe {sent[-1]}")
+                assert process.poll() is None
+                return any(found(redis_url, probe_uid(number)) for number in sent)
+
+            eventually(probe, SECONDS)
+            engine.do("scan 4")
+            ((uid, documents),) = engine.runs().items()
+            scan = closed(redis_url, uid)
+            process.send_signal(signal.SIGINT)
+            _, log = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
+            process.communicate()
+    collector = Collector()
+    for name, document in documents:
+        collector(name, document)
+    assert scan.info["end_reason"] == "SUCCESS"
+    assert_equal(columns(scan), collector.streams(uid))
+    assert "KeyboardInterrupt" in log
 
 
 def heard_by(listener: Listening, publisher: Any) -> None:

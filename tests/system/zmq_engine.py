@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
+import re
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,7 +26,21 @@ from bluesky.run_engine import RunEngine
 from event_model import compose_run
 from ophyd.sim import SynSignal, det, motor
 
+PAGE = Path(__file__).parents[2] / "docs/how-to/subscribe.md"
+
+
+def documented(document: Any) -> bytes:
+    """As the page on subscribing tells for what msgpack does not know."""
+    block = next(
+        block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "def plain" in block
+    )
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return bytes(names["serialize"](document))
+
+
 SERIALIZERS: dict[str, Callable[[Any], bytes]] = {
+    "documented": documented,
     "pickle": pickle.dumps,
     "msgpack": lambda document: msgpack.packb(document, default=msgpack_numpy.encode),
     "json": lambda document: json.dumps(document, default=lambda value: value.tolist()).encode(),
@@ -64,6 +79,17 @@ class Engine:
         """A scan, with a baseline."""
         plan = bp.scan([det, self._spectrum], motor, 0, 1, int(points))
         self._engine(bpp.baseline_wrapper(plan, [motor]), scan_id=int(points))
+
+    def asynchronous(self, directory: str) -> None:
+        """Enums and tables of ophyd-async: as readings, as configuration, and in the metadata."""
+        from ophyd_async.testing import ExampleEnum
+
+        from .simulated import TABLE, Devices
+
+        devices = Devices(Path(directory))
+        devices.connect()
+        metadata = {"mode": ExampleEnum.A, "modes": [ExampleEnum.B], "more": {"table": TABLE}}
+        self._engine(bp.count([devices.everything, devices.configured, det], 3), **metadata)
 
     def stepwise(self, points: str, dark: str = "") -> None:
         """A run whose points come one by one, one for each further line; then a stream `dark`, if it is wanted."""

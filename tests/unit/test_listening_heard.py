@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blissdata_bluesky.listening import HeardRun
-from blissdata_bluesky.listening.heard import SeqNums
+from blissdata_bluesky.listening.numbers import SeqNums
 
 from .documents import NUMBER, descriptor, event, page, stop
 
@@ -118,10 +118,99 @@ def test_frames_of_two_detectors() -> None:
     assert run.take(*datum("c", 7, 8)) == ""
 
 
+FRAMES = {"dtype": "array", "shape": [2, 2], "source": "s", "external": "STREAM:"}
+FILE = {"dtype": "array", "shape": [2, 2], "source": "s", "external": "FILESTORE:"}
+# too long to print
+LONG = 10**5000
+RESOURCE: Named = ("stream_resource", {"uid": "a", "data_key": "cam"})
+
+
+def detected(*documents: Named) -> HeardRun:
+    """A run with a key of frames and a number."""
+    run = HeardRun("uid", "count")
+    for named in (descriptor(cam=FRAMES, x=NUMBER), *documents):
+        run.take(*named)
+    return run
+
+
+def test_a_stream_resource_is_missing() -> None:
+    run = detected(*events(1, 2), datum("a", 1, 3))
+    unknown = "stream 'primary': a stream_resource of its stream_datums was not heard"
+    assert ended(run, primary=2) == f"stream 'primary', 'cam': no stream_datum of 2 events; {unknown}"
+    # a file of several
+    run = detected(RESOURCE, *events(1, 2), datum("a", 1, 3), datum("b", 3, 4))
+    assert ended(run, primary=2) == unknown
+    # it comes late
+    run = detected(datum("a", 1, 2), RESOURCE, datum("a", 1, 3), *events(1, 2))
+    assert ended(run, primary=2) == ""
+
+
+@pytest.mark.parametrize("resources", [[], [RESOURCE]])
+def test_all_stream_datums_of_a_key_are_missing(resources: list[Named]) -> None:
+    lack = "stream 'primary', 'cam': no stream_datum of 2 events"
+    assert ended(detected(*resources, *events(1, 2)), primary=2) == lack
+    assert detected(*resources, *events(1, 2)).missing({}) == lack
+    assert ended(detected(*resources), primary=0) == ""
+    # of a stream without anything else
+    run = detected(*resources)
+    assert ended(run, primary=2) == f"stream 'primary': 0 of 2 events; {lack}"
+
+
+def named_by(*numbers: int, ids: str = "r/{}", **filled: Any) -> list[Named]:
+    found = [event(number, {"img": ids.format(number)}) for number in numbers]
+    return [(name, {**document, "filled": filled}) for name, document in found]
+
+
+def of_files(*documents: Named) -> HeardRun:
+    run = HeardRun("uid", "count")
+    for named in (descriptor(img=FILE), *documents):
+        run.take(*named)
+    return run
+
+
+@pytest.mark.parametrize("ids", ["r/{}", "r-{}", "r/0{}"])
+def test_datums_are_missing(ids: str) -> None:
+    datums: list[Named] = [("datum", {"datum_id": ids.format(number), "resource": "r"}) for number in range(1, 5)]
+    lack = "stream 'primary', 'img': {} datums that its events name were not heard"
+    everything = named_by(1, 2, 3, 4, ids=ids, img=False)
+    assert ended(of_files(*datums, *everything), primary=4) == ""
+    # they come late
+    assert ended(of_files(*everything, *datums), primary=4) == ""
+    assert ended(of_files(*datums[1:3], *everything), primary=4) == lack.format(2)
+    assert ended(of_files(*everything), primary=4) == lack.format(4)
+    page = ("datum_page", {"datum_id": [ids.format(number) for number in (1, 2, 4)], "resource": "r"})
+    assert ended(of_files(page, *everything), primary=4) == lack.format(1)
+
+
+def test_datums_of_pages_of_events() -> None:
+    ids = [f"r/{number}" for number in (1, 2, 3)]
+    name, document = page({"img": ids})
+    run = of_files(("datum_page", {"datum_id": ids[:1], "resource": "r"}), (name, {**document, "filled": {}}))
+    assert ended(run, primary=3) == "stream 'primary', 'img': 2 datums that its events name were not heard"
+
+
+def test_values_that_are_filled_need_no_datum() -> None:
+    assert ended(of_files(*named_by(1, 2, img=True)), primary=2) == ""
+    assert ended(of_files(event(1, {"img": [[1, 2], [3, 4]]})), primary=1) == ""
+
+
 @pytest.mark.parametrize(
     ("name", "document"),
     [
         ("event", {}),
+        ("event", {"descriptor": "primary", "seq_num": 1, "data": {"x": "r/1"}, "filled": 5}),
+        ("event", {"descriptor": "primary", "seq_num": 1, "data": ["x"]}),
+        ("event_page", {"descriptor": "primary", "seq_num": [1], "data": {"x": "r/1"}, "filled": {"x": 1}}),
+        ("descriptor", {"uid": "d", "name": "primary", "data_keys": {"x": None, "y": {"external": 5}}}),
+        ("descriptor", {"uid": "d", "name": "primary", "data_keys": 5}),
+        ("descriptor", {"uid": LONG, "name": "primary", "data_keys": {LONG: {"external": LONG}}}),
+        ("event", {"descriptor": LONG, "seq_num": 1}),
+        ("stream_resource", {"uid": LONG, "data_key": LONG}),
+        ("stream_datum", {"descriptor": "primary", "stream_resource": LONG, "seq_nums": {"start": 1, "stop": 2}}),
+        ("stream_datum", {"descriptor": LONG, "stream_resource": "r"}),
+        ("datum", {"datum_id": {}}),
+        ("datum", {"datum_id": "r/" + "9" * 5000}),
+        ("datum_page", {"datum_id": [None]}),
         ("event", {"descriptor": "primary", "seq_num": "x"}),
         ("event", {"descriptor": ["primary"], "seq_num": 1}),
         ("event_page", {"descriptor": "primary", "seq_num": 5}),
