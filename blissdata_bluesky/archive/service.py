@@ -112,19 +112,23 @@ class Archiver:
         if away and not self._away:
             logger.error(self._root.away)
             self._directory.note(self._root.away)
-            self._let_go()
             self._left_out.clear()
         elif self._away and not away:
             logger.warning("the archive %s is back", self.root)
+        if away:
+            # of a run that was being sealed, in one of the next steps
+            self._let_go()
         self._away = away
         return away
 
     def _let_go(self) -> None:
-        self._sealing.close(_CLOSE_SECONDS)
-        for run in self._runs.values():
-            if not self._sealing.is_busy(run):
-                run.close()
-        self._runs.clear()
+        for stem in list(self._runs):
+            self._drop(stem)
+
+    def _drop(self, stem: str) -> None:
+        """Close a run, unless it is being sealed: it is kept then, so that nobody begins with it anew meanwhile."""
+        if self._sealing.forget(self._runs[stem]):
+            self._runs.pop(stem).close()
 
     @property
     def waiting(self) -> bool:
@@ -132,10 +136,13 @@ class Archiver:
         return bool(self._runs) or (self._registering.busy and not self._registering.failing)
 
     def close(self) -> None:
-        """Let go of everything; the next archiver goes on."""
+        """Let go of everything; the next archiver goes on: when this process has ended, if it still seals a run."""
+        sealed = self._sealing.join(_CLOSE_SECONDS)
         self._let_go()
         self._registering.close(_CLOSE_SECONDS)
-        self._lock.release()
+        if sealed:
+            # else two of them would write the same file
+            self._lock.release()
 
     def _next(self) -> list[Path]:
         paths = self._directory.to_archive()
@@ -215,8 +222,8 @@ class Archiver:
             logger.debug("unexpected", exc_info=True)
 
     def _tell(self, path: Path, reason: str, pause: float) -> None:
-        if (run := self._runs.pop(path.stem, None)) is not None:
-            run.close()
+        if path.stem in self._runs:
+            self._drop(path.stem)
         if not path.exists():
             # renamed when Redis had it, or removed
             return
