@@ -49,6 +49,11 @@ class Registering:
             return done
 
     @property
+    def has_done(self) -> bool:
+        """Whether something has been registered since `take_done` was called."""
+        return bool(self._done)
+
+    @property
     def busy(self) -> bool:
         """Whether something waits."""
         return bool(self._waiting)

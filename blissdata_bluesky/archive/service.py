@@ -100,11 +100,16 @@ class Archiver:
         for path in self._next():
             with self._telling(path):
                 busy = self._advance(path) or busy
+        if self._root.is_there:
+            self._remove_done()
+        return busy
+
+    def _remove_done(self) -> None:
+        """Let go of the journals of runs that are sealed and registered."""
         for stem, run in self._registering.take_done():
-            if run.complete and self._root.is_there:
+            if run.complete:
                 self._directory.archived(self._directory.path / f"{stem}{Fate.UNFINISHED}")
                 logger.info("run %s is archived in %s", run.uid, run.file)
-        return busy
 
     def _is_away(self) -> bool:
         """Whether the archive is not there; then everything waits, and is looked at anew when it is back."""
@@ -133,7 +138,10 @@ class Archiver:
     @property
     def waiting(self) -> bool:
         """Whether there are runs that are not wholly archived, and that can be."""
-        return bool(self._runs) or (self._registering.busy and not self._registering.failing)
+        if self._runs or (self._registering.busy and not self._registering.failing):
+            return True
+        # asked last: what has just been registered is here
+        return self._registering.has_done and not self._away
 
     def close(self) -> None:
         """Let go of everything; the next archiver goes on: when this process has ended, if it still seals a run."""

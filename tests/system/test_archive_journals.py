@@ -16,6 +16,7 @@ import h5py
 import pytest
 
 from blissdata_bluesky.archive import ArchivedFile, registering
+from blissdata_bluesky.archive.root import ArchiveRoot
 from blissdata_bluesky.archive.service import Archiver
 from blissdata_bluesky.errors import ArchiveError
 from blissdata_bluesky.journal import Fate, Header, JournalDirectory, JournalReader, Retention
@@ -354,6 +355,35 @@ def test_an_archive_that_is_not_mounted_takes_no_run(place: Place, caplog: pytes
     assert_archived(place.path(run.documents[0][1]), run)
     # the note of the fault, for `doctor`
     assert place.left() == [".json"]
+
+
+def test_a_run_is_not_forgotten_when_the_archive_cannot_be_seen_for_a_moment(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, registered = whole_run(3), Registered()
+    path = place.whole(run)
+    archiver = place.archiver(registered)
+    is_there = ArchiveRoot.is_there.fget
+    looks: list[bool] = []
+    failures: list[bool] = []
+
+    def seen(root: ArchiveRoot) -> bool:
+        looks.append(True)
+        if len(looks) == 2 and registered.complete(run.uid) and not failures:
+            failures.append(True)
+            return False
+        return bool(is_there(root))
+
+    def stepped() -> bool:
+        looks.clear()
+        archiver.step()
+        return bool(failures) and not archiver.waiting
+
+    monkeypatch.setattr(ArchiveRoot, "is_there", property(seen))
+    eventually(stepped)
+    archiver.close()
+    assert place.left() == []
+    assert_archived(path, run)
 
 
 def test_it_is_unmounted_while_it_is_written(place: Place) -> None:
