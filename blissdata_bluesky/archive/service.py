@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ _REFUSED_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
 # bytes of a journal
 _FAR_BEHIND = 2**20
-# journals and files that are open at once
+# journals and files that are open at once; half of them only of runs that go on, which must not wait for others
 _MOST_OPEN = 64
 
 
@@ -153,6 +153,7 @@ class Archiver:
             self._lock.release()
 
     def _next(self) -> list[Path]:
+        self._drop_removed()
         paths = self._directory.to_archive()
         stems = {path.stem for path in paths}
         self._left_out &= stems
@@ -165,8 +166,21 @@ class Archiver:
             and (path.stem not in self._troubles or now >= self._troubles[path.stem].retry_at)
         ]
         known = [path for path in due if path.stem in self._runs]
-        new = [path for path in due if path.stem not in self._runs]
-        return [*known, *new[: max(1, _MOST_OPEN - len(known))]]
+        return [*known, *self._to_open([path for path in due if path.stem not in self._runs])]
+
+    def _to_open(self, paths: Iterable[Path]) -> Iterator[Path]:
+        """Those for which there is room now."""
+        places = _MOST_OPEN - len(self._runs)
+        for path in paths:
+            if places > (0 if path.suffix == Fate.UNFINISHED else _MOST_OPEN // 2):
+                places -= 1
+                yield path
+
+    def _drop_removed(self) -> None:
+        """Close the runs whose journals somebody has removed."""
+        for stem, run in list(self._runs.items()):
+            if not self._directory.is_to_archive(run.journal):
+                self._drop(stem)
 
     def _advance(self, path: Path) -> bool:
         run = self._runs.get(path.stem) or self._open(path)

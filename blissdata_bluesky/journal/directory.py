@@ -112,6 +112,10 @@ class JournalDirectory:
         files = sorted(self._files(*Fate), key=lambda file: (file[-1].suffix != Fate.UNFINISHED, file))
         return [path for _, _, path in files if _is_to_archive(path)]
 
+    def is_to_archive(self, path: Path) -> bool:
+        """Whether the archiver is not done with the journal that was found as `path`, and it is there."""
+        return _has_journal(path) and _is_to_archive(path)
+
     def abandon(self, journal: RunJournal) -> None:
         """Set a journal aside that Redis does not take."""
         self._set_aside(journal, Fate.ABANDONED)

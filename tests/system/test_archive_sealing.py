@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from blissdata_bluesky.archive.lock import ArchiverLock
 from blissdata_bluesky.archive.seal import seal
 from blissdata_bluesky.archive.service import Archiver
 
-from .archived import Place, assert_archived
-from .emitted import whole_run
+from .archived import Place, add, assert_archived
+from .emitted import scalar_run, whole_run
 from .tiled_runs import eventually
 
 
@@ -128,3 +129,53 @@ def test_the_lock_is_kept_while_a_run_is_sealed(place: Place, gate: Gate) -> Non
     place.archive()
     assert_archived(path, run)
     assert place.left() == []
+
+
+def open_files() -> list[str]:
+    """The journals and archived files that this process has open, removed ones as well."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        # the one of this very directory is gone
+        with suppress(OSError):
+            found.append(str(link.readlink()).removesuffix(" (deleted)"))
+    return [name for name in found if name.endswith((".h5", "journal"))]
+
+
+def test_no_more_runs_are_open_than_a_bound(place: Place, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_MOST_OPEN", 4)
+    waiting = [whole_run(3) for _ in range(8)]
+    for run in waiting:
+        place.whole(run)
+    archiver = place.archiver()
+    for _ in range(20):
+        archiver.step()
+        assert sum(name.endswith("journal") for name in open_files()) <= 4
+    # those that wait to be sealed leave places to those that go on
+    live = [scalar_run(3) for _ in range(2)]
+    journals = [place.begin(run.documents) for run in live]
+    step_until(archiver, lambda: all(place.path(run.documents[0][1]).exists() for run in live))
+    for run, journal in zip(live, journals, strict=True):
+        add(journal, run.stop())
+        place.directory.finish(journal)
+    gate.opened.set()
+    step_until(archiver, lambda: place.left() == [])
+    archiver.close()
+    for run in (*waiting, *live):
+        assert_archived(place.path(run.documents[0][1]), run)
+
+
+@pytest.mark.parametrize("is_sealed", [False, True], ids=["growing", "sealed"])
+def test_a_journal_that_somebody_removes_is_let_go(place: Place, gate: Gate, is_sealed: bool) -> None:
+    run = whole_run(3) if is_sealed else scalar_run(3)
+    journal = place.begin(run.documents)
+    archiver = place.archiver()
+    step_until(archiver, lambda: gate.began if is_sealed else archiver.waiting)
+    journal.close()
+    journal.path.unlink()
+    # it is left alone as long as it is being sealed
+    archiver.step()
+    assert archiver.waiting == is_sealed
+    gate.opened.set()
+    step_until(archiver, lambda: not archiver.waiting)
+    assert open_files() == []
+    archiver.close()
