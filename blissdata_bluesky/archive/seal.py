@@ -11,9 +11,10 @@ from typing import Any
 import h5py
 
 from .columns import Progress
+from .durable import sync
 from .format import COLUMNS, COMPLETE_ATTRIBUTE, GROUP_ATTRIBUTE, INCOMPLETE_ATTRIBUTE, text_attribute
 from .nexus import Layout, write_layout
-from .place import new_path, sync
+from .place import new_path
 from .repack import repack
 from .shown import show_columns
 from .verify import differences
