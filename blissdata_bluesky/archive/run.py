@@ -131,7 +131,7 @@ class RunArchiver:
             )
             self._close_file()
             self._require_own_file()
-            if wrong := seal(self.path, ending):
+            if wrong := seal(self.path, ending, self._root):
                 raise ValueError("; ".join(wrong))
         except ArchiveError:
             raise
@@ -295,7 +295,8 @@ class RunArchiver:
                 raise FileNotFoundError("it was taken away while it was written")
 
     def _change_state(self, state: ArchiveState) -> None:
-        save_state(state_path(self.journal), state)
+        first = state.begun and not self._state.begun
+        save_state(state_path(self.journal), self.header.uid, state, durable=first)
         self._state = state
 
     def _retry(self, error: Exception) -> None:

@@ -191,8 +191,41 @@ def test_a_sealed_file_is_on_the_disk_before_its_journal_goes(place: Place, monk
     path = place.whole(whole_run(3))
     place.archive()
     assert place.left() == []
-    for what in (path, path.parent):
-        assert (what.stat().st_ino, [".archive", ".finished-journal"]) in on_disk
+    kept = [".archive", ".finished-journal"]
+    sealed = on_disk.index((path.stat().st_ino, kept))
+    between = [directory for directory in path.parents if directory.is_relative_to(place.root)]
+    assert len(between) == 4
+    for directory in between:
+        assert (directory.stat().st_ino, kept) in on_disk[sealed:]
+
+
+def test_that_a_file_is_begun_is_on_the_disk_before_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or else one that the power's failure leaves unreadable would be a stranger's."""
+    on_disk: list[tuple[int, bool]] = []
+    fsync = os.fsync
+    run = scalar_run(3)
+    path = place.path(run.documents[0][1])
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        on_disk.append((os.fstat(descriptor).st_ino, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    replace = Path.replace
+    states: list[int] = []
+
+    def noted(new: Path, target: Path) -> Path:
+        if target.suffix == ".archive":
+            states.append(new.stat().st_ino)
+        return replace(new, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    place.begin(run.documents)
+    archiver = place.archiver()
+    steps(archiver)
+    assert (states[0], False) in on_disk
+    assert (place.journals.stat().st_ino, False) in on_disk
+    archiver.close()
 
 
 def test_a_run_is_registered_when_it_begins_and_when_it_is_whole(place: Place) -> None:
