@@ -73,13 +73,19 @@ class FileView:
 class ArchivedFile:
     """The file of one run. Thread-safe; it is opened for each access, and no longer than that.
 
-    Every method raises RunNotFoundError when there is no such file, ArchiveFormatError when it is no archived run or
+    Every method but `is_run` raises RunNotFoundError when there is no such file, ArchiveFormatError when it is no archived run or
     one of a newer format, and RunUnavailableError when it cannot be read, which is tried for two seconds.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._streams: dict[str, tuple[str, Encoding]] = {}
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a file of this package, of any version. Raises OSError when it is no readable HDF5 file."""
+        with h5py.File(self.path, "r", locking=False) as file:
+            return FORMAT_ATTRIBUTE in file.attrs
 
     def look(self, known: int = 0) -> FileView:
         """The file as it is now, with its documents from index `known` on."""

@@ -56,6 +56,19 @@ def test_a_newer_format(tmp_path: Path, ask: Any) -> None:
         ask(ArchivedFile(path))
 
 
+@pytest.mark.parametrize(
+    ("attributes", "is_run"), [({FORMAT_ATTRIBUTE: FORMAT + 1}, True), ({FORMAT_ATTRIBUTE: "one"}, True), ({}, False)]
+)
+def test_whether_a_file_is_one_of_ours(tmp_path: Path, attributes: dict[str, Any], is_run: bool) -> None:
+    assert ArchivedFile(h5_file(tmp_path / "x.h5", **attributes)).is_run == is_run
+
+
+def test_what_is_no_hdf5_is_not_known_to_be_one_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "x.h5").write_text("a text")
+    with pytest.raises(OSError, match="signature not found"):
+        _ = ArchivedFile(tmp_path / "x.h5").is_run
+
+
 def test_an_hdf5_file_of_others(tmp_path: Path, ask: Any) -> None:
     with pytest.raises(ArchiveFormatError, match="others.h5 is no archived run: read it with h5py"):
         ask(ArchivedFile(h5_file(tmp_path / "others.h5", default="entry")))
