@@ -16,7 +16,8 @@ import h5py
 import numpy as np
 
 from ..errors import ArchiveFormatError, BlissdataBlueskyError, RunNotFoundError, RunUnavailableError
-from ..protocol import Array, DocumentEntry, Encoding, Rows, encoding_from_json, value_of
+from ..mapping import is_array
+from ..protocol import Array, DocumentEntry, Encoding, NumericEncoding, Rows, encoding_from_json, value_of
 from .chunks import chunks_around, copy_chunk, copy_rows, is_ours
 from .faults import FILE_ERRORS, fault_of
 from .format import (
@@ -30,7 +31,6 @@ from .format import (
     STREAMS,
     UID_ATTRIBUTE,
     VALUES,
-    is_array,
     is_text,
     text_attribute,
 )
@@ -112,7 +112,10 @@ class ArchivedFile:
             return [value_of(text) for text in _texts(file, path, span.start, span.stop, chunks)]
         if is_array(encoding):
             return chunks.read(_item(file, path), span.start, span.stop)
-        return _ragged(file, path, span.start, span.stop, chunks)
+        rows = _ragged(file, path, span.start, span.stop, chunks)
+        if isinstance(encoding, NumericEncoding) and not encoding.ragged:
+            return np.array(rows, encoding.dtype).reshape(len(rows), *encoding.shape)
+        return rows
 
     def _rows(self, file: h5py.File, name: str) -> int:
         try:
