@@ -28,6 +28,7 @@ BATCH_BYTES, BATCH_DOCUMENTS = 16 * 2**20, 4000
 _LONGEST_STEP_SECONDS = 1.0
 _MOST_ATTEMPTS = 3
 _LARGE_BYTES = 2**24
+_ODD = ": what follows is not archived, and the journal is kept. Who wrote it? If its disk is sound, report this"
 
 
 class ArchivedRun(NamedTuple):
@@ -207,7 +208,7 @@ class RunArchiver:
             try:
                 documents.append(unpack_document(packed))
             except ValueError as error:
-                raise JournalError(f"journal {self.journal} holds no document at byte {last}") from error
+                raise JournalError(f"{self._about_journal} holds no document before byte {last}{_ODD}") from error
             if len(documents) >= BATCH_DOCUMENTS or last - begin > BATCH_BYTES or last in prepared:
                 self._offset = begin = last
                 yield documents
@@ -219,6 +220,10 @@ class RunArchiver:
             yield documents
 
     @property
+    def _about_journal(self) -> str:
+        return f"run {self.header.uid}: its journal {self.journal}"
+
+    @property
     def _waits(self) -> bool:
         return self._mapper is None or self._mapper.waits_to_prepare
 
@@ -228,7 +233,7 @@ class RunArchiver:
         if self._mapper is None:
             (name, start), *documents = documents
             if name != "start":
-                raise JournalError(f"journal {self.journal} does not begin with a start document")
+                raise JournalError(f"{self._about_journal} does not begin with a start document{_ODD}")
             self._start, self._mapper = start, RunMapper(start, self.header.identity, ordered=self.header.ordered)
             # the publisher's log tells of documents that cannot be mapped
             self._mapper.complaints.quiet = True
@@ -304,11 +309,15 @@ class RunArchiver:
         about = f"run {self.header.uid}: its file {self.path}"
         self._close_file()
         if is_of_disk(error):
-            raise ArchiveError(f"{about} cannot be written: {fault_of(error)}") from error
+            raise ArchiveError(
+                f"{about} cannot be written ({fault_of(error)}); the journal is kept. See to it that there is room in "
+                f"{self._root}, and that the archiver may write there"
+            ) from error
         self._attempts += 1
         if self._attempts >= _MOST_ATTEMPTS:
             raise ArchiveError(
-                f"{about} was damaged {self._attempts} times ({fault_of(error)}); the journal is kept. Look at the disk"
+                f"{about} could not be made in {self._attempts} attempts ({fault_of(error)}); the journal is kept. If the "
+                "disk is sound, report this"
             ) from error
         moved = self._set_damaged_aside()
         logger.warning("%s is damaged (%s) and is made again from the journal%s", about, fault_of(error), moved)
@@ -323,7 +332,8 @@ class RunArchiver:
             return f"; the damaged one is {set_aside(self.path)}"
         except OSError as error:
             raise ArchiveError(
-                f"run {self.header.uid}: its damaged file {self.path} cannot be moved: {error.strerror}"
+                f"run {self.header.uid}: its damaged file {self.path} cannot be moved ({error.strerror}); the journal is "
+                "kept. Move it away"
             ) from error
 
 

@@ -240,7 +240,11 @@ class Archiver:
         except (ArchiveError, JournalError) as error:
             self._tell(path, str(error), _REFUSED_SECONDS if isinstance(error, ArchiveRefusedError) else _RETRY_SECONDS)
         except Exception as error:
-            self._tell(path, f"{path} is not archived, for an unexpected error: {error!r}", _RETRY_SECONDS)
+            run = self._runs.get(path.stem)
+            about = f"journal {path}" if run is None else f"run {run.header.uid} (journal {path})"
+            self._tell(
+                path, f"{about} is not archived, for an unexpected error: {error!r}; please report this", _RETRY_SECONDS
+            )
             logger.debug("unexpected", exc_info=True)
 
     def _tell(self, path: Path, reason: str, pause: float) -> None:
