@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import ArchiveError, ArchiveRefusedError, ExternalDataError, JournalError
 from ..external import Roots
-from ..journal import MARKS_SUFFIX, JournalReader, prepared_after
+from ..journal import MARKS_SUFFIX, Damage, JournalReader, prepared_after
 from ..mapping import AddDocument, AppendRows, CreateScan, DeclareStreams, Operation, RunMapper, located
 from ..packing import unpack_document
 from .faults import FILE_ERRORS
@@ -77,6 +77,17 @@ class RunArchiver:
         """Whether all of the run has been read."""
         self.complete = False
         """Whether the file is sealed: verified, and safe on the disk."""
+        self.damage: Damage | None = None
+        """Why the journal must not go, though nothing more of it can be archived; known when the run has ended."""
+
+    @property
+    def lacks(self) -> str:
+        """What the log is to tell of a run that is archived and not whole; "" of all others."""
+        reason = self.damage.reason if self.damage else self._reader.failure
+        if not reason:
+            return ""
+        there = f"its file {self.path} has what stands before that" if self.path.exists() else "it has no file"
+        return f"run {self.header.uid}: {reason}; {there}. What Redis has of it can be read as long as it is there"
 
     @property
     def result(self) -> ArchivedRun | None:
@@ -263,8 +274,10 @@ class RunArchiver:
 
     def _end_incomplete(self) -> None:
         """The journal has no stop document and nobody who could write one."""
+        self.damage = self._reader.damage(self._offset)
         if self._mapper is not None:
-            reason = self._reader.failure or self.header.owner_died
+            reasons = (self.damage.reason if self.damage else "", self._reader.failure)
+            reason = "; ".join(filter(None, reasons)) or self.header.owner_died
             self._apply(self._mapper.end_incomplete(reason, self._reader.modified))
         self.ended = True
 

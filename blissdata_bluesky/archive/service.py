@@ -192,7 +192,8 @@ class Archiver:
         busy = run.step()
         if run.ended:
             self._sealing.seal(run)
-        self._hurried = self._hurried or run.complete or run.behind > _FAR_BEHIND
+        # behind a damage nothing comes
+        self._hurried = self._hurried or run.complete or (busy and run.behind > _FAR_BEHIND)
         if run.complete:
             self._finish(path, run)
         elif busy:
@@ -223,6 +224,7 @@ class Archiver:
     def _finish(self, path: Path, run: RunArchiver) -> None:
         """The file is whole: once it is registered, the journal may go."""
         result = run.result
+        self._tell_what_lacks(path, run)
         run.close()
         del self._runs[path.stem]
         # not opened again while it waits to be registered
@@ -231,6 +233,19 @@ class Archiver:
             self._registering.add(path.stem, result)
         else:
             self._directory.archived(path)
+
+    def _tell_what_lacks(self, path: Path, run: RunArchiver) -> None:
+        """Say that an archived run is not whole; the journal is kept if more may be in it than it gave."""
+        if run.damage is not None:
+            kept = self._directory.keep_damaged(path)
+            message = (
+                f"{run.lacks}. The journal is kept: `blissdata-bluesky journal export {run.header.uid} --jsonl --journal "
+                f"{kept.parent}` prints all its whole documents, also those behind a damage; remove {kept} when nobody needs it"
+            )
+            logger.error(message)
+            self._directory.note(message)
+        elif run.lacks:
+            logger.warning(run.lacks)
 
     @contextmanager
     def _telling(self, path: Path) -> Iterator[None]:
