@@ -98,6 +98,11 @@ class RunArchiver:
         return ArchivedRun(self.header.uid, self._start, self._stop, incomplete, self._kept.name, self.complete)
 
     @property
+    def owned(self) -> bool:
+        """Whether a process is publishing the run."""
+        return self._reader.owned
+
+    @property
     def is_large(self) -> bool:
         """Whether sealing takes longer than others should wait."""
         return self._reader.size > _LARGE_BYTES

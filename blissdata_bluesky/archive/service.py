@@ -26,6 +26,8 @@ _RETRY_SECONDS = 10.0
 # somebody has to look at it first
 _REFUSED_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
+# runs that go on wait no longer for those that are only left over
+_LIVE_SECONDS = 1.0
 # bytes of a journal
 _FAR_BEHIND = 2**20
 # journals and files that are open at once; half of them only of runs that go on, which must not wait for others
@@ -71,6 +73,7 @@ class Archiver:
         self._left_out: set[str] = set()
         self._troubles: dict[str, _Trouble] = {}
         self._hurried = False
+        self._begun = time.time()
         self._lock = ArchiverLock(self._directory.path, self.root)
         self._lock.acquire(patience)
 
@@ -97,7 +100,7 @@ class Archiver:
         busy = self._hurried = False
         if self._is_away():
             return False
-        for path in self._next():
+        for path in self._in_turn():
             with self._telling(path):
                 busy = self._advance(path) or busy
         if self._root.is_there:
@@ -151,6 +154,35 @@ class Archiver:
         if sealed:
             # else two of them would write the same file
             self._lock.release()
+
+    def _in_turn(self) -> Iterator[Path]:
+        """Every run once: live ones first, and again whenever they have waited a while for the others."""
+        paths = self._next()
+        live = list(filter(self._is_live, paths))
+        yield from live
+        served = time.monotonic()
+        for path in paths:
+            if path in live or path.stem in self._left_out:
+                continue
+            yield path
+            if time.monotonic() - served > _LIVE_SECONDS:
+                # among them those that have begun meanwhile
+                yield from filter(self._is_live, self._next())
+                served = time.monotonic()
+
+    def _is_live(self, path: Path) -> bool:
+        """Whether somebody is waiting for the rows of a run: it goes on, or did so lately."""
+        try:
+            if path.stat().st_mtime >= self._begun:
+                return True
+            if path.suffix != Fate.UNFINISHED:
+                return False
+            if (run := self._runs.get(path.stem)) is not None:
+                return run.owned
+            with JournalReader(path) as reader:
+                return reader.owned
+        except (OSError, JournalError):
+            return False
 
     def _next(self) -> list[Path]:
         self._drop_removed()
