@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Protocol
 import h5py
 import numpy as np
 
+from ..mapping import is_array
 from ..protocol import Array, Encoding, NumericEncoding, Rows, text_of
 from .chunks import compress_fast, create_dataset, read_chunk, write_compressed, write_raw
-from .format import HEAVY_ROW_BYTES, SHAPES, TEXT_BYTES, VALUES, is_array, is_text, live_chunk_rows, row_bytes
+from .format import HEAVY_ROW_BYTES, SHAPES, TEXT_BYTES, VALUES, is_text, live_chunk_rows, row_bytes
 from .nexus import stored
 
 _SHAPE_DTYPE = np.dtype("<i8")

@@ -70,11 +70,6 @@ def text_attribute(item: Any, name: str) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def is_array(encoding: Encoding) -> bool:
-    """Whether rows are stored as one array (rows, *shape)."""
-    return isinstance(encoding, NumericEncoding) and not encoding.ragged
-
-
 def is_text(encoding: Encoding) -> bool:
     """Whether rows are stored as text."""
     return isinstance(encoding, JsonEncoding)

@@ -91,15 +91,6 @@ def refusal(path: Path, header: Header) -> ArchiveRefusedError:
     )
 
 
-def sync(path: Path) -> None:
-    """Bring a file, or a directory's list of files, to the disk. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _real_path(path: str) -> Path | None:
     """Where this really is, its last component aside; None when there cannot be such a file."""
     given = Path(path)

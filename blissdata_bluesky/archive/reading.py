@@ -16,7 +16,8 @@ import h5py
 import numpy as np
 
 from ..errors import ArchiveFormatError, BlissdataBlueskyError, RunNotFoundError, RunUnavailableError
-from ..protocol import Array, DocumentEntry, Encoding, Rows, encoding_from_json, value_of
+from ..mapping import is_array
+from ..protocol import Array, DocumentEntry, Encoding, NumericEncoding, Rows, encoding_from_json, value_of
 from .chunks import chunks_around, copy_chunk, copy_rows, is_ours
 from .faults import FILE_ERRORS, fault_of
 from .format import (
@@ -30,7 +31,6 @@ from .format import (
     STREAMS,
     UID_ATTRIBUTE,
     VALUES,
-    is_array,
     is_text,
     text_attribute,
 )
@@ -73,13 +73,19 @@ class FileView:
 class ArchivedFile:
     """The file of one run. Thread-safe; it is opened for each access, and no longer than that.
 
-    Every method raises RunNotFoundError when there is no such file, ArchiveFormatError when it is no archived run or
+    Every method but `is_run` raises RunNotFoundError when there is no such file, ArchiveFormatError when it is no archived run or
     one of a newer format, and RunUnavailableError when it cannot be read, which is tried for two seconds.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._streams: dict[str, tuple[str, Encoding]] = {}
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a file of this package, of any version. Raises OSError when it is no readable HDF5 file."""
+        with h5py.File(self.path, "r", locking=False) as file:
+            return FORMAT_ATTRIBUTE in file.attrs
 
     def look(self, known: int = 0) -> FileView:
         """The file as it is now, with its documents from index `known` on."""
@@ -103,18 +109,20 @@ class ArchivedFile:
     def _read_span(self, file: h5py.File, span: FileSpan, chunks: _Chunks) -> Rows:
         path, encoding = self._stream(file, span.name)
         if is_text(encoding):
-            return [value_of(text) for text in _texts(_item(file, path), span.start, span.stop, chunks)]
+            return [value_of(text) for text in _texts(file, path, span.start, span.stop, chunks)]
         if is_array(encoding):
             return chunks.read(_item(file, path), span.start, span.stop)
-        return _ragged(_item(file, path), span.start, span.stop, chunks)
+        rows = _ragged(file, path, span.start, span.stop, chunks)
+        if isinstance(encoding, NumericEncoding) and not encoding.ragged:
+            return np.array(rows, encoding.dtype).reshape(len(rows), *encoding.shape)
+        return rows
 
     def _rows(self, file: h5py.File, name: str) -> int:
         try:
             path, encoding = self._stream(file, name)
         except KeyError:
             return 0
-        item = _item(file, path)
-        return len(item if is_array(encoding) else item[SHAPES])
+        return len(_item(file, path if is_array(encoding) else f"{path}/{SHAPES}"))
 
     def _stream(self, file: h5py.File, name: str) -> tuple[str, Encoding]:
         # they are never taken back, nor changed
@@ -164,11 +172,22 @@ class ArchivedFile:
 
 
 def _item(file: h5py.File, path: str) -> h5py.Dataset | h5py.Group:
-    """What is at a path of this file. Raises ArchiveFormatError when a link leads to another one."""
+    """What is at a path of this file. Raises ArchiveFormatError for what leads out of it, which is not followed."""
+    names = path.strip("/").split("/")
+    for count in range(1, len(names) + 1):
+        # unlike `in` and `get`, this does not look where the link leads
+        if file.id.links.get_info("/".join(names[:count]).encode()).type != h5py.h5l.TYPE_HARD:
+            raise _foreign(file, "/".join(names[:count]), "a link")
     item = file[path]
-    if item.file.filename != file.filename:
-        raise ArchiveFormatError(f"{path} of {file.filename} is a link to another file, which no run of ours has")
+    if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
+        raise _foreign(file, path, "made of other datasets or files")
     return item
+
+
+def _foreign(file: h5py.File, path: str, what: str) -> ArchiveFormatError:
+    return ArchiveFormatError(
+        f"{path} of {file.filename} is {what}, which no run of ours has there: it is not followed. Read it with h5py"
+    )
 
 
 def _require_hdf5(path: Path) -> None:
@@ -226,16 +245,16 @@ class _Chunks:
                 self._pool.shutdown(cancel_futures=True)
 
 
-def _texts(group: h5py.Group, start: int, stop: int, chunks: _Chunks) -> list[str]:
-    return [row.tobytes().decode() for row in _ragged(group, start, stop, chunks)]
+def _texts(file: h5py.File, path: str, start: int, stop: int, chunks: _Chunks) -> list[str]:
+    return [row.tobytes().decode() for row in _ragged(file, path, start, stop, chunks)]
 
 
-def _ragged(group: h5py.Group, start: int, stop: int, chunks: _Chunks) -> list[Array]:
-    shapes = chunks.read(group[SHAPES], 0, stop)
+def _ragged(file: h5py.File, path: str, start: int, stop: int, chunks: _Chunks) -> list[Array]:
+    shapes = chunks.read(_item(file, f"{path}/{SHAPES}"), 0, stop)
     chunks.finish()
     ends = np.cumsum(shapes.prod(axis=1))
     first = int(ends[start - 1]) if start else 0
-    values = chunks.read(group[VALUES], first, int(ends[stop - 1]) if stop else 0)
+    values = chunks.read(_item(file, f"{path}/{VALUES}"), first, int(ends[stop - 1]) if stop else 0)
     chunks.finish()
     values.flags.writeable = False
     pieces = np.split(values, ends[start : stop - 1] - first) if start < stop else []
@@ -255,12 +274,12 @@ def _view(file: h5py.File, known: int) -> FileView:
 
 def _all_texts(file: h5py.File, name: str, start: int) -> list[str]:
     """The rows of a text column of ours from `start` on; of a file that was just made, none."""
-    group = file[text_attribute(file, GROUP_ATTRIBUTE)].get(name)
-    if group is None:
+    group = _item(file, text_attribute(file, GROUP_ATTRIBUTE)).name
+    if not file.id.links.exists(f"{group}/{name}".encode()):
         return []
     with _Chunks() as chunks:
-        stop = len(group[SHAPES])
-        return _texts(group, min(start, stop), stop, chunks)
+        stop = len(_item(file, f"{group}/{name}/{SHAPES}"))
+        return _texts(file, f"{group}/{name}", min(start, stop), stop, chunks)
 
 
 def _entry(index: int, text: str) -> DocumentEntry:

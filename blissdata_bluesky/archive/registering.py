@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from ..errors import BlissdataBlueskyError
 from .run import ArchivedRun
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,11 @@ class Registering:
             return done
 
     @property
+    def has_done(self) -> bool:
+        """Whether something has been registered since `take_done` was called."""
+        return bool(self._done)
+
+    @property
     def busy(self) -> bool:
         """Whether something waits."""
         return bool(self._waiting)
@@ -74,11 +80,16 @@ class Registering:
         try:
             if self._register is not None:
                 self._register(list(waiting.values()))
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the list, archiving goes on
+        except Exception as error:
+            # whatever is wrong with the list, archiving goes on
             if not self.failing:
                 logger.error(
-                    "archived runs cannot be registered, and it is tried every %.0f s: %s", _RETRY_SECONDS, error
+                    "archived runs cannot be registered, and it is tried every %.0f s; until then their journals are kept: "
+                    "%s",
+                    _RETRY_SECONDS,
+                    error if isinstance(error, BlissdataBlueskyError) else f"{error!r}; please report this",
                 )
+                logger.debug("cannot be registered", exc_info=True)
             self.failing = True
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, _RETRY_SECONDS)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import ArchiveError
+from .durable import make_directory, sync, write_text
 
 MARK_NAME = ".archive-id"
 
@@ -52,9 +56,29 @@ class ArchiveRoot:
         )
 
     def _made(self) -> str:
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Make what is missing. Archivers that do so at once all find the mark of one of them."""
+        make_directory(self.path)
         if not self._mark.exists():
-            self._mark.write_text(uuid.uuid4().hex)
+            self._make_mark()
         identity = self._mark.read_text()
-        self._known.write_text(identity)
+        with _new(self._known, identity) as new:
+            new.replace(self._known)
+        sync(self._known.parent)
         return identity
+
+    def _make_mark(self) -> None:
+        # unlike a renamed one, a link never takes the place of another file
+        with _new(self._mark, uuid.uuid4().hex) as new, suppress(FileExistsError):
+            os.link(new, self._mark)
+        sync(self.path)
+
+
+@contextmanager
+def _new(path: Path, text: str) -> Iterator[Path]:
+    """A file with this text, which is to take the place of `path` as a whole, and is gone afterwards."""
+    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        write_text(new, text)
+        yield new
+    finally:
+        new.unlink(missing_ok=True)

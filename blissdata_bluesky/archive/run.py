@@ -10,14 +10,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import ArchiveError, ArchiveRefusedError, ExternalDataError, JournalError
 from ..external import Roots
-from ..journal import MARKS_SUFFIX, JournalReader, prepared_after
+from ..journal import MARKS_SUFFIX, Damage, JournalReader, prepared_after
 from ..mapping import AddDocument, AppendRows, CreateScan, DeclareStreams, Operation, RunMapper, located
 from ..packing import unpack_document
-from .faults import FILE_ERRORS, fault_of, is_of_disk
-from .file import RunFile, create_file
-from .place import refusal, remove_damaged, require_own, safe_path, set_aside
+from .faults import FILE_ERRORS
+from .file import RunFile
+from .kept_file import KeptFile
 from .seal import Ending, seal
-from .state import ArchiveState, load_state, save_state, state_path
+from .state import state_path
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ Document: TypeAlias = tuple[str, Mapping[str, Any]]
 BATCH_BYTES, BATCH_DOCUMENTS = 16 * 2**20, 4000
 # other runs wait meanwhile, and rows are to be in their file within 5 s
 _LONGEST_STEP_SECONDS = 1.0
-_MOST_ATTEMPTS = 3
 _LARGE_BYTES = 2**24
+_ODD = ": what follows is not archived, and the journal is kept. Who wrote it? If its disk is sound, report this"
 
 
 class ArchivedRun(NamedTuple):
@@ -56,18 +56,15 @@ class RunArchiver:
         self.journal = journal
         self.announced = False
         """Whether whoever keeps the list of runs knows of it."""
-        self._root = root.resolve()
         self._external_roots = external_roots
         self._reader = JournalReader(journal)
         try:
             self.header = self._reader.header
-            self.path = safe_path(self.header, root)
+            self._kept = KeptFile(self.header, root, state_path(journal))
             _require_number(self.header.identity.get("number"), self.header.uid)
         except BaseException:
             self._reader.close()
             raise
-        self._state = load_state(state_path(journal))
-        self._attempts = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -80,15 +77,30 @@ class RunArchiver:
         """Whether all of the run has been read."""
         self.complete = False
         """Whether the file is sealed: verified, and safe on the disk."""
+        self.damage: Damage | None = None
+        """Why the journal must not go, though nothing more of it can be archived; known when the run has ended."""
+
+    @property
+    def lacks(self) -> str:
+        """What the log is to tell of a run that is archived and not whole; "" of all others."""
+        reason = self.damage.reason if self.damage else self._reader.failure
+        if not reason:
+            return ""
+        there = f"its file {self.path} has what stands before that" if self.path.exists() else "it has no file"
+        return f"run {self.header.uid}: {reason}; {there}. What Redis has of it can be read as long as it is there"
 
     @property
     def result(self) -> ArchivedRun | None:
         """What is to be registered; None before the start document has come."""
         if self._mapper is None:
             return None
-        file = self.path.relative_to(self._root).as_posix()
         incomplete = self._mapper.incomplete
-        return ArchivedRun(self.header.uid, self._start, self._stop, incomplete, file, self.complete)
+        return ArchivedRun(self.header.uid, self._start, self._stop, incomplete, self._kept.name, self.complete)
+
+    @property
+    def owned(self) -> bool:
+        """Whether a process is publishing the run."""
+        return self._reader.owned
 
     @property
     def is_large(self) -> bool:
@@ -130,8 +142,8 @@ class RunArchiver:
                 self._linked(mapper.h5map), mapper.data_streams, file.columns, file.progress, mapper.incomplete
             )
             self._close_file()
-            self._require_own_file()
-            if wrong := seal(self.path, ending):
+            self._kept.require_own()
+            if wrong := seal(self._kept.path, ending, self._kept.root):
                 raise ValueError("; ".join(wrong))
         except ArchiveError:
             raise
@@ -139,7 +151,7 @@ class RunArchiver:
             self._retry(error)
             return
         self.complete = True
-        remove_damaged(self.path, self.header)
+        self._kept.remove_damaged()
 
     def _linked(self, layout: dict[str, Any]) -> dict[str, Any]:
         """The layout with links to those of the detectors' files that may be read here."""
@@ -157,7 +169,7 @@ class RunArchiver:
             logger.warning(
                 "run %s: %s has no links to the detectors' files, which stay where they are: %s",
                 self.header.uid,
-                self.path,
+                self._kept.path,
                 refused[0],
             )
         return layout
@@ -174,7 +186,7 @@ class RunArchiver:
             try:
                 file.close()
             except FILE_ERRORS as error:
-                logger.debug("%s could not be closed: %s", self.path, error)
+                logger.debug("%s could not be closed: %s", self._kept.path, error)
 
     def _step(self) -> bool:
         batches = self._take_all()
@@ -185,7 +197,7 @@ class RunArchiver:
                 self._end_incomplete()
                 return True
         if batches and self._file is not None:
-            self._save(self._file)
+            self._kept.save(self._file, self._offset)
         return bool(batches)
 
     def _take_all(self) -> int:
@@ -207,7 +219,7 @@ class RunArchiver:
             try:
                 documents.append(unpack_document(packed))
             except ValueError as error:
-                raise JournalError(f"journal {self.journal} holds no document at byte {last}") from error
+                raise JournalError(f"{self._about_journal} holds no document before byte {last}{_ODD}") from error
             if len(documents) >= BATCH_DOCUMENTS or last - begin > BATCH_BYTES or last in prepared:
                 self._offset = begin = last
                 yield documents
@@ -219,6 +231,10 @@ class RunArchiver:
             yield documents
 
     @property
+    def _about_journal(self) -> str:
+        return f"run {self.header.uid}: its journal {self.journal}"
+
+    @property
     def _waits(self) -> bool:
         return self._mapper is None or self._mapper.waits_to_prepare
 
@@ -228,11 +244,11 @@ class RunArchiver:
         if self._mapper is None:
             (name, start), *documents = documents
             if name != "start":
-                raise JournalError(f"journal {self.journal} does not begin with a start document")
+                raise JournalError(f"{self._about_journal} does not begin with a start document{_ODD}")
             self._start, self._mapper = start, RunMapper(start, self.header.identity, ordered=self.header.ordered)
             # the publisher's log tells of documents that cannot be mapped
             self._mapper.complaints.quiet = True
-            self._file = self._open_file()
+            self._file = self._kept.open()
             self._apply(self._mapper.create())
         self._apply(self._mapper.take(documents))
         self._stop = next((document for name, document in reversed(documents) if name == "stop"), None)
@@ -263,67 +279,18 @@ class RunArchiver:
 
     def _end_incomplete(self) -> None:
         """The journal has no stop document and nobody who could write one."""
+        self.damage = self._reader.damage(self._offset)
         if self._mapper is not None:
-            reason = self._reader.failure or self.header.owner_died
+            reasons = (self.damage.reason if self.damage else "", self._reader.failure)
+            reason = "; ".join(filter(None, reasons)) or self.header.owner_died
             self._apply(self._mapper.end_incomplete(reason, self._reader.modified))
         self.ended = True
 
-    def _open_file(self) -> RunFile | None:
-        """The run's file, made when it is missing; None when it is complete."""
-        if not self.path.exists():
-            # before it is made: what is known of an earlier one must not be taken for what this one has
-            self._change_state(ArchiveState(begun=True))
-            create_file(self.path, self.header)
-        try:
-            complete = require_own(self.path, self.header)
-        except FILE_ERRORS as error:
-            if isinstance(error, ArchiveError) or self._state.begun:
-                raise
-            raise refusal(self.path, self.header) from error
-        return None if complete else RunFile(self.path, self.header, self._state.progress)
-
-    def _save(self, file: RunFile) -> None:
-        file.flush()
-        self._require_own_file(file)
-        self._change_state(ArchiveState(self._offset, file.progress, begun=True))
-
-    def _require_own_file(self, file: RunFile | None = None) -> None:
-        """Raises ArchiveRefusedError when a stranger's file is at the path, FileNotFoundError when none is."""
-        if file is None or file.replaced:
-            require_own(self.path, self.header)
-            if file is not None:
-                raise FileNotFoundError("it was taken away while it was written")
-
-    def _change_state(self, state: ArchiveState) -> None:
-        save_state(state_path(self.journal), state)
-        self._state = state
-
     def _retry(self, error: Exception) -> None:
         """Make the file again from the journal, unless the disk is at fault. Raises ArchiveError."""
-        about = f"run {self.header.uid}: its file {self.path}"
         self._close_file()
-        if is_of_disk(error):
-            raise ArchiveError(f"{about} cannot be written: {fault_of(error)}") from error
-        self._attempts += 1
-        if self._attempts >= _MOST_ATTEMPTS:
-            raise ArchiveError(
-                f"{about} was damaged {self._attempts} times ({fault_of(error)}); the journal is kept. Look at the disk"
-            ) from error
-        moved = self._set_damaged_aside()
-        logger.warning("%s is damaged (%s) and is made again from the journal%s", about, fault_of(error), moved)
+        self._kept.set_aside(error)
         self._begin()
-
-    def _set_damaged_aside(self) -> str:
-        # what is no file is not ours, though it has taken the place of one that was
-        safe_path(self.header, self._root)
-        if not self.path.exists():
-            return ""
-        try:
-            return f"; the damaged one is {set_aside(self.path)}"
-        except OSError as error:
-            raise ArchiveError(
-                f"run {self.header.uid}: its damaged file {self.path} cannot be moved: {error.strerror}"
-            ) from error
 
 
 def _require_number(number: Any, uid: str) -> None:

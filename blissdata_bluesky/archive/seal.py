@@ -11,9 +11,10 @@ from typing import Any
 import h5py
 
 from .columns import Progress
+from .durable import sync
 from .format import COLUMNS, COMPLETE_ATTRIBUTE, GROUP_ATTRIBUTE, INCOMPLETE_ATTRIBUTE, text_attribute
 from .nexus import Layout, write_layout
-from .place import new_path, sync
+from .place import new_path
 from .repack import repack
 from .shown import show_columns
 from .verify import differences
@@ -34,10 +35,10 @@ class Ending:
     """Why the run is not whole, or ""."""
 
 
-def seal(path: Path, ending: Ending) -> list[str]:
+def seal(path: Path, ending: Ending, root: Path) -> list[str]:
     """Put the sealed file in the place of the one that grew; or say what is wrong with it: one sentence per dataset.
 
-    Raises OSError and what else HDF5 raises; then, too, the file that grew stays as it was.
+    `root`: of the archive; the directories between are on the disk as well. Raises OSError and what else HDF5 raises; then, too, the file that grew stays as it was.
     """
     new = new_path(path)
     try:
@@ -50,10 +51,18 @@ def seal(path: Path, ending: Ending) -> list[str]:
             file.attrs[COMPLETE_ATTRIBUTE] = True
         sync(new)
         new.replace(path)
-        sync(path.parent)
+        _sync_directories(path.parent, root)
         return []
     finally:
         new.unlink(missing_ok=True)
+
+
+def _sync_directories(lowest: Path, root: Path) -> None:
+    # whoever made them may have been killed before they were on the disk
+    for directory in (lowest, *lowest.parents):
+        sync(directory)
+        if directory == root:
+            return
 
 
 def _finish(file: h5py.File, ending: Ending) -> None:

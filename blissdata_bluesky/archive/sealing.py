@@ -36,10 +36,20 @@ class Sealing:
         """Whether the run is being sealed at this moment, and must be left alone."""
         return run is self._run and not self._future.done()
 
-    def close(self, timeout: float) -> None:
-        """Wait `timeout` seconds for what is being sealed."""
-        if self._thread is not None:
-            self._thread.join(timeout)
+    def forget(self, run: RunArchiver) -> bool:
+        """Let go of a run, whatever has become of it; False, and nothing is done, while it is being sealed."""
+        if self.is_busy(run):
+            return False
+        if run is self._run:
+            self._run = None
+        return True
+
+    def join(self, timeout: float) -> bool:
+        """Wait `timeout` seconds for what is being sealed; whether nothing is any more."""
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _seal(self) -> None:
         run, future = self._run, self._future

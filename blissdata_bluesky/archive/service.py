@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +26,11 @@ _RETRY_SECONDS = 10.0
 # somebody has to look at it first
 _REFUSED_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
+# runs that go on wait no longer for those that are only left over
+_LIVE_SECONDS = 1.0
 # bytes of a journal
 _FAR_BEHIND = 2**20
-# journals and files that are open at once
+# journals and files that are open at once; half of them only of runs that go on, which must not wait for others
 _MOST_OPEN = 64
 
 
@@ -71,6 +73,7 @@ class Archiver:
         self._left_out: set[str] = set()
         self._troubles: dict[str, _Trouble] = {}
         self._hurried = False
+        self._begun = time.time()
         self._lock = ArchiverLock(self._directory.path, self.root)
         self._lock.acquire(patience)
 
@@ -97,14 +100,19 @@ class Archiver:
         busy = self._hurried = False
         if self._is_away():
             return False
-        for path in self._next():
+        for path in self._in_turn():
             with self._telling(path):
                 busy = self._advance(path) or busy
+        if self._root.is_there:
+            self._remove_done()
+        return busy
+
+    def _remove_done(self) -> None:
+        """Let go of the journals of runs that are sealed and registered."""
         for stem, run in self._registering.take_done():
-            if run.complete and self._root.is_there:
+            if run.complete:
                 self._directory.archived(self._directory.path / f"{stem}{Fate.UNFINISHED}")
                 logger.info("run %s is archived in %s", run.uid, run.file)
-        return busy
 
     def _is_away(self) -> bool:
         """Whether the archive is not there; then everything waits, and is looked at anew when it is back."""
@@ -112,32 +120,72 @@ class Archiver:
         if away and not self._away:
             logger.error(self._root.away)
             self._directory.note(self._root.away)
-            self._let_go()
             self._left_out.clear()
         elif self._away and not away:
             logger.warning("the archive %s is back", self.root)
+        if away:
+            # of a run that was being sealed, in one of the next steps
+            self._let_go()
         self._away = away
         return away
 
     def _let_go(self) -> None:
-        self._sealing.close(_CLOSE_SECONDS)
-        for run in self._runs.values():
-            if not self._sealing.is_busy(run):
-                run.close()
-        self._runs.clear()
+        for stem in list(self._runs):
+            self._drop(stem)
+
+    def _drop(self, stem: str) -> None:
+        """Close a run, unless it is being sealed: it is kept then, so that nobody begins with it anew meanwhile."""
+        if self._sealing.forget(self._runs[stem]):
+            self._runs.pop(stem).close()
 
     @property
     def waiting(self) -> bool:
         """Whether there are runs that are not wholly archived, and that can be."""
-        return bool(self._runs) or (self._registering.busy and not self._registering.failing)
+        if self._runs or (self._registering.busy and not self._registering.failing):
+            return True
+        # asked last: what has just been registered is here
+        return self._registering.has_done and not self._away
 
     def close(self) -> None:
-        """Let go of everything; the next archiver goes on."""
+        """Let go of everything; the next archiver goes on: when this process has ended, if it still seals a run."""
+        sealed = self._sealing.join(_CLOSE_SECONDS)
         self._let_go()
         self._registering.close(_CLOSE_SECONDS)
-        self._lock.release()
+        if sealed:
+            # else two of them would write the same file
+            self._lock.release()
+
+    def _in_turn(self) -> Iterator[Path]:
+        """Every run once: live ones first, and again whenever they have waited a while for the others."""
+        paths = self._next()
+        live = list(filter(self._is_live, paths))
+        yield from live
+        served = time.monotonic()
+        for path in paths:
+            if path in live or path.stem in self._left_out:
+                continue
+            yield path
+            if time.monotonic() - served > _LIVE_SECONDS:
+                # among them those that have begun meanwhile
+                yield from filter(self._is_live, self._next())
+                served = time.monotonic()
+
+    def _is_live(self, path: Path) -> bool:
+        """Whether somebody is waiting for the rows of a run: it goes on, or did so lately."""
+        try:
+            if path.stat().st_mtime >= self._begun:
+                return True
+            if path.suffix != Fate.UNFINISHED:
+                return False
+            if (run := self._runs.get(path.stem)) is not None:
+                return run.owned
+            with JournalReader(path) as reader:
+                return reader.owned
+        except (OSError, JournalError):
+            return False
 
     def _next(self) -> list[Path]:
+        self._drop_removed()
         paths = self._directory.to_archive()
         stems = {path.stem for path in paths}
         self._left_out &= stems
@@ -150,8 +198,21 @@ class Archiver:
             and (path.stem not in self._troubles or now >= self._troubles[path.stem].retry_at)
         ]
         known = [path for path in due if path.stem in self._runs]
-        new = [path for path in due if path.stem not in self._runs]
-        return [*known, *new[: max(1, _MOST_OPEN - len(known))]]
+        return [*known, *self._to_open([path for path in due if path.stem not in self._runs])]
+
+    def _to_open(self, paths: Iterable[Path]) -> Iterator[Path]:
+        """Those for which there is room now."""
+        places = _MOST_OPEN - len(self._runs)
+        for path in paths:
+            if places > (0 if path.suffix == Fate.UNFINISHED else _MOST_OPEN // 2):
+                places -= 1
+                yield path
+
+    def _drop_removed(self) -> None:
+        """Close the runs whose journals somebody has removed."""
+        for stem, run in list(self._runs.items()):
+            if not self._directory.is_to_archive(run.journal):
+                self._drop(stem)
 
     def _advance(self, path: Path) -> bool:
         run = self._runs.get(path.stem) or self._open(path)
@@ -163,7 +224,8 @@ class Archiver:
         busy = run.step()
         if run.ended:
             self._sealing.seal(run)
-        self._hurried = self._hurried or run.complete or run.behind > _FAR_BEHIND
+        # behind a damage nothing comes
+        self._hurried = self._hurried or run.complete or (busy and run.behind > _FAR_BEHIND)
         if run.complete:
             self._finish(path, run)
         elif busy:
@@ -194,6 +256,7 @@ class Archiver:
     def _finish(self, path: Path, run: RunArchiver) -> None:
         """The file is whole: once it is registered, the journal may go."""
         result = run.result
+        self._tell_what_lacks(path, run)
         run.close()
         del self._runs[path.stem]
         # not opened again while it waits to be registered
@@ -203,6 +266,19 @@ class Archiver:
         else:
             self._directory.archived(path)
 
+    def _tell_what_lacks(self, path: Path, run: RunArchiver) -> None:
+        """Say that an archived run is not whole; the journal is kept if more may be in it than it gave."""
+        if run.damage is not None:
+            kept = self._directory.keep_damaged(path)
+            message = (
+                f"{run.lacks}. The journal is kept: `blissdata-bluesky journal export {run.header.uid} --jsonl --journal "
+                f"{kept.parent}` prints all its whole documents, also those behind a damage; remove {kept} when nobody needs it"
+            )
+            logger.error(message)
+            self._directory.note(message)
+        elif run.lacks:
+            logger.warning(run.lacks)
+
     @contextmanager
     def _telling(self, path: Path) -> Iterator[None]:
         """What is wrong with one run is said once, and the others go on."""
@@ -211,12 +287,16 @@ class Archiver:
         except (ArchiveError, JournalError) as error:
             self._tell(path, str(error), _REFUSED_SECONDS if isinstance(error, ArchiveRefusedError) else _RETRY_SECONDS)
         except Exception as error:
-            self._tell(path, f"{path} is not archived, for an unexpected error: {error!r}", _RETRY_SECONDS)
+            run = self._runs.get(path.stem)
+            about = f"journal {path}" if run is None else f"run {run.header.uid} (journal {path})"
+            self._tell(
+                path, f"{about} is not archived, for an unexpected error: {error!r}; please report this", _RETRY_SECONDS
+            )
             logger.debug("unexpected", exc_info=True)
 
     def _tell(self, path: Path, reason: str, pause: float) -> None:
-        if (run := self._runs.pop(path.stem, None)) is not None:
-            run.close()
+        if path.stem in self._runs:
+            self._drop(path.stem)
         if not path.exists():
             # renamed when Redis had it, or removed
             return

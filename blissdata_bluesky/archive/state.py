@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import ArchiveError
 from ..journal import ARCHIVE_SUFFIX
 from .columns import Written
+from .durable import sync, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,20 @@ def load_state(path: Path) -> ArchiveState:
         return ArchiveState()
 
 
-def save_state(path: Path, state: ArchiveState) -> None:
-    """Keep the state. Raises ArchiveError."""
+def save_state(path: Path, uid: str, state: ArchiveState, *, durable: bool = False) -> None:
+    """Keep the state of the run `uid`; `durable`: on the disk. Raises ArchiveError."""
     new = path.with_name(f"{path.name}-new")
+    text = json.dumps({"offset": state.offset, "begun": state.begun, "progress": state.progress})
     try:
-        new.write_text(json.dumps({"offset": state.offset, "begun": state.begun, "progress": state.progress}))
+        if durable:
+            write_text(new, text)
+        else:
+            new.write_text(text)
         new.replace(path)
+        if durable:
+            sync(path.parent)
     except OSError as error:
-        raise ArchiveError(f"{path} cannot be written: {error.strerror}; free space in {path.parent}") from error
+        raise ArchiveError(
+            f"run {uid}: how far it is archived cannot be kept in {path} ({error.strerror}); its journal is kept. See to "
+            f"it that there is free space in {path.parent}, and that the archiver may write there"
+        ) from error

@@ -67,7 +67,7 @@ class Catalog:
         """Register runs in this order.
 
         One that is registered already is skipped, unless it has a file: then its node becomes that of an archived
-        run, for ever, and tells what the file tells.
+        run, for ever, and tells what the file tells. A stop document that the file does not have is added.
         """
         runs = list(runs)
         for first in range(0, len(runs), BATCH):
@@ -76,6 +76,7 @@ class Catalog:
                 added = await _insert(connection, self.tree.insert(orm.Node), some)
                 known = [run for run in some if run.file and added.get(run.uid) is not run]
                 await _archive(connection, known)
+                known += await self._stop(connection, [run for run in some if not run.file and run.uid not in added])
             for run in known:
                 self._recent.drop(run.uid)
             self._added += len(added)
@@ -85,7 +86,10 @@ class Catalog:
                 await connection.execute(text(ANALYZE[self._engine.dialect.name]))
 
     async def update(self, run: Registration) -> bool:
-        """Add how a run has ended, unless its file has told so. False: no such run."""
+        """Add how a run has ended; if its file has told so, only a stop document that the file lacks.
+
+        False: no such run.
+        """
         statement = _known([run.uid])
         async with changing(self._engine) as connection:
             node = (await connection.execute(statement)).first()
@@ -94,8 +98,26 @@ class Catalog:
             if node.mimetype == MIMETYPE or not node.metadata.keys() & {"stop", "incomplete"}:
                 told = {**node.metadata, **run.metadata}
                 await connection.execute(update(_NODES).where(_NODES.c.id == node.id).values(metadata=told))
+            else:
+                await self._stop(connection, [run])
         self._recent.drop(run.uid)
         return True
+
+    async def _stop(self, connection: AsyncConnection, runs: Sequence[Registration]) -> list[Registration]:
+        """Give stop documents to archived runs that have none, for their files are not whole; which runs these are."""
+        stops = {run.uid: run for run in runs if run.stop is not None}
+        if not stops:
+            return []
+        dialect = self._engine.dialect.name
+        lacking = has_key(dialect, KeyPresent("incomplete")) & ~has_key(dialect, KeyPresent("stop"))
+        statement = select(_NODES.c.id, _NODES.c.key, _NODES.c.metadata)
+        statement = statement.where(_NODES.c.parent == ROOT_ID, _NODES.c.key.in_(stops), lacking)
+        stopped = []
+        for node in list(await connection.execute(statement)):
+            told = {**node.metadata, "stop": stops[node.key].metadata["stop"]}
+            await connection.execute(update(_NODES).where(_NODES.c.id == node.id).values(metadata=told))
+            stopped.append(stops[node.key])
+        return stopped
 
     async def remove(self, uids: Iterable[str]) -> None:
         """Take live runs off the list; archived ones stay on it, and unknown uids are no error."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..telling import Teller
 from ..writer import DEFAULT_JOURNAL
 from .external_root import ExternalRoots
 
@@ -54,17 +55,18 @@ def archive(
         # an exception might be raised where Python ignores it
         signal.signal(number, lambda *_: stop.set())
     directory = journal.expanduser().absolute()
-    with _registering(directory, root, catalog) as register:
+    tell = Teller(typer.echo, "what is archived cannot be printed; it is archived and listed all the same")
+    with _registering(directory, root, catalog, tell) as register:
         # one that a writer has started may be about to end
         patience = Patience(_ONCE_SECONDS, stop) if once else None
         roots = Roots.parse(external_root) if external_root else None
         archiver = Archiver(directory, root, register, patience, external_roots=roots)
         if catalog is not None and register is not None:
             _known(directory, root).write(catalog)
-        typer.echo(f"archiving {journal} in {archiver.root}{'' if once else '; Ctrl-C ends it'}")
+        tell(f"archiving {journal} in {archiver.root}{'' if once else '; Ctrl-C ends it'}")
         archiver.run(_wanted(once=once, until_eof=until_eof), stop)
         if once:
-            typer.echo("nothing is left to be done now")
+            tell("nothing is left to be done now")
 
 
 def _wanted(*, once: bool, until_eof: bool) -> Callable[[], bool]:
@@ -86,7 +88,7 @@ def _known(journal: Path, root: Path) -> KnownCatalog:
 
 
 @contextmanager
-def _registering(journal: Path, root: Path, catalog: str | None) -> Iterator[Register | None]:
+def _registering(journal: Path, root: Path, catalog: str | None, tell: Teller) -> Iterator[Register | None]:
     """What puts runs on the list, and says so; None without Tiled. Raises CatalogError when the wanted one fails."""
     missing = [package for package in ("tiled", "sqlalchemy") if find_spec(package) is None]
     if missing:
@@ -109,7 +111,7 @@ def _registering(journal: Path, root: Path, catalog: str | None) -> Iterator[Reg
         registrars[0].register(Registration(run.uid, run.start, run.stop, run.incomplete, run.file) for run in runs)
         for run in runs:
             if run.complete:
-                typer.echo(f"{run.uid}  {run.file}{'  incomplete: ' + run.incomplete if run.incomplete else ''}")
+                tell(f"{run.uid}  {run.file}{'  incomplete: ' + run.incomplete if run.incomplete else ''}")
 
     try:
         if catalog is not None:

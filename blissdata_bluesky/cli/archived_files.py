@@ -9,10 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-import h5py
-
 from ..archive import ArchivedFile
-from ..archive.format import FORMAT_ATTRIBUTE
 from ..catalog import Registration
 from ..errors import BlissdataBlueskyError
 from ..mapping import FILE_SUFFIXES
@@ -49,10 +46,11 @@ class ArchivedFiles:
         try:
             # no database takes another encoding
             file = path.relative_to(self._root).as_posix().encode().decode()
-            if not _is_run(path):
+            archived = ArchivedFile(path)
+            if not archived.is_run:
                 self._other(path)
                 return None
-            view = ArchivedFile(path).look()
+            view = archived.look()
         except UnicodeEncodeError:
             self._complain(f"the path {path!a} is not UTF-8: rename it")
         except BlissdataBlueskyError as error:
@@ -113,9 +111,3 @@ def _files(root: Path, unreadable: Callable[[OSError], None]) -> Iterator[Path]:
             and not path.is_symlink()
             and path.is_file()
         )
-
-
-def _is_run(path: Path) -> bool:
-    """Whether it is a file of this package, of any version. Raises OSError."""
-    with h5py.File(path, "r", locking=False) as file:
-        return FORMAT_ATTRIBUTE in file.attrs

@@ -87,6 +87,8 @@ class JournalReport:
     left_over: int
     abandoned: int
     finished: int
+    damaged: tuple[str, ...]
+    """Uids of those that are kept because more may be in them than they gave."""
     unreadable: tuple[str, ...]
     """Why each of those cannot be read."""
     bytes: int
@@ -116,13 +118,14 @@ def examine(directory: Path) -> JournalReport:
     journals = list_journals(directory)
     disk = shutil.disk_usage(directory)
     known = [journal for journal in journals if journal.header is not None]
-    to_do = [journal for journal in known if journal.fate != Fate.FINISHED]
+    to_do = [journal for journal in known if journal.fate in {Fate.UNFINISHED, Fate.ABANDONED}]
     return JournalReport(
         directory=str(directory),
         publishing=sum(journal.owned for journal in known),
         left_over=sum(journal.left_over for journal in known),
         abandoned=sum(journal.fate == Fate.ABANDONED for journal in known),
         finished=sum(journal.fate == Fate.FINISHED for journal in known),
+        damaged=tuple(journal.header.uid for journal in known if journal.header and journal.fate == Fate.DAMAGED),
         unreadable=tuple(journal.fault for journal in journals if journal.header is None),
         bytes=sum(journal.size for journal in journals),
         free=disk.free,
@@ -165,6 +168,7 @@ def of_journals(report: JournalReport, url: str | None) -> list[Finding]:
         *_archiver(report),
         _disk(report),
         *_network(report),
+        *_damaged(report),
         *_unreadable(report),
         *_targets(report, url),
         *_fault(report),
@@ -283,6 +287,17 @@ def _network(report: JournalReport) -> Iterator[Finding]:
     if report.network:
         message = f"{report.directory} lies on a network file system ({report.network})"
         yield Finding(Level.WARNING, "disk", message, "give the writer journal=DIR on a local disk")
+
+
+def _damaged(report: JournalReport) -> Iterator[Finding]:
+    if report.damaged:
+        shown = ", ".join(report.damaged[:_MOST_SHOWN]) + (", …" if len(report.damaged) > _MOST_SHOWN else "")
+        message = f"{len(report.damaged)} damaged, whose runs are incomplete wherever they were read from them: {shown}"
+        remedy = (
+            f"`blissdata-bluesky journal export RUN --jsonl --journal {report.directory}` prints every whole document, also "
+            "behind the damage; look at the disk; remove the file when nobody needs it"
+        )
+        yield Finding(Level.WARNING, "journals", message, remedy)
 
 
 def _unreadable(report: JournalReport) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """The log of a run on disk. Publishing and archiving are its readers."""
 
+from .damage import Damage
 from .directory import Fate, JournalDirectory, Retention
 from .marks import BatchMarks, Mark, prepared_after
 from .reader import JournalReader
@@ -11,6 +12,7 @@ __all__ = [
     "ARCHIVE_SUFFIX",
     "MARKS_SUFFIX",
     "BatchMarks",
+    "Damage",
     "Fate",
     "Fsync",
     "Header",

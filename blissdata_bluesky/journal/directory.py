@@ -36,6 +36,8 @@ class Fate(StrEnum):
     """Redis has the whole run; kept for the retention."""
     ABANDONED = ".abandoned-journal"
     """Redis does not take the run; kept until somebody replays or removes it."""
+    DAMAGED = ".damaged-journal"
+    """Redis and the archive have what is whole of it; kept until somebody removes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ class JournalDirectory:
         if journal.header.archive and not journal.whole:
             with suppress(JournalError):
                 _touch(journal.path.with_suffix(FAILED_SUFFIX))
+        if journal.damage is not None:
+            self._set_aside(journal, Fate.DAMAGED)
+            return
         self._set_aside(journal, Fate.FINISHED)
         # asked after it was renamed, as the archiver asks in the opposite order: one of both sees that all is done
         if journal.header.archive and not journal.path.with_suffix(ARCHIVE_SUFFIX).exists():
@@ -107,10 +112,30 @@ class JournalDirectory:
         if (finished := path.with_suffix(Fate.FINISHED)).exists():
             self._remove_whole(finished)
 
+    def keep_damaged(self, path: Path) -> Path:
+        """Never remove the journal that was found as `path`, more than it gave may be in it; where it is now.
+
+        One that is unfinished stays so: who finishes it sees the damage as well.
+        """
+        finished, damaged = path.with_suffix(Fate.FINISHED), path.with_suffix(Fate.DAMAGED)
+        try:
+            finished.replace(damaged)
+        except FileNotFoundError:
+            return damaged if damaged.exists() else path
+        except OSError as error:
+            raise JournalError(
+                f"damaged journal {finished} cannot be renamed to {damaged.name}: {error.strerror}"
+            ) from error
+        return damaged
+
     def to_archive(self) -> list[Path]:
         """The journals that the archiver is not done with: first those of runs that may go on, then oldest first."""
         files = sorted(self._files(*Fate), key=lambda file: (file[-1].suffix != Fate.UNFINISHED, file))
         return [path for _, _, path in files if _is_to_archive(path)]
+
+    def is_to_archive(self, path: Path) -> bool:
+        """Whether the archiver is not done with the journal that was found as `path`, and it is there."""
+        return _has_journal(path) and _is_to_archive(path)
 
     def abandon(self, journal: RunJournal) -> None:
         """Set a journal aside that Redis does not take."""

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Self
 
 from ..errors import JournalError
+from .damage import Damage, damage_at, records_behind
+from .marks import last_acknowledged
 from .records import Header, open_file, read_records
-from .run import FAILED_SUFFIX
+from .run import FAILED_SUFFIX, MARKS_SUFFIX
 
 
 class JournalReader:
@@ -34,6 +36,22 @@ class JournalReader:
         """(offset after the record, payload) from `offset` on; 0 gives the header first, `begin` the documents."""
         try:
             yield from read_records(self._descriptor, offset)
+        except OSError as error:
+            raise JournalError(f"journal {self.path} cannot be read: {error.strerror}") from error
+
+    def records_behind(self, offset: int) -> Iterator[tuple[int, int, bytes]]:
+        """(begin, end, payload) of the whole records behind the damaged one at `offset`."""
+        try:
+            yield from records_behind(self._descriptor, offset)
+        except OSError as error:
+            raise JournalError(f"journal {self.path} cannot be read: {error.strerror}") from error
+
+    def damage(self, offset: int) -> Damage | None:
+        """What is wrong behind `offset`, where the whole records end, in a journal that nobody owns; reads the rest."""
+        # documents that it lacks are acknowledged as well
+        acknowledged = 0 if self.failure else last_acknowledged(self.path.with_suffix(MARKS_SUFFIX))
+        try:
+            return damage_at(self._descriptor, offset, acknowledged)
         except OSError as error:
             raise JournalError(f"journal {self.path} cannot be read: {error.strerror}") from error
 

@@ -134,6 +134,50 @@ def read_records(descriptor: int, offset: int = 0) -> Iterator[tuple[int, bytes]
         yield offset, payload
 
 
+def next_record(descriptor: int, offset: int) -> int | None:
+    """Where the next whole record begins behind a torn or damaged one at `offset`; None when there is none.
+
+    Raises OSError.
+    """
+    window = _Window(descriptor)
+    head = window.get(offset, _FRAME.size)
+    if len(head) == _FRAME.size:
+        magic, length, _ = _FRAME.unpack(head)
+        # its payload may hold what looks like a record
+        if magic == _MAGIC and _is_whole(window, behind := offset + record_size(length)):
+            return behind
+    at = offset + 1
+    while len(piece := window.get(at, _FIRST_BYTES)) >= _FRAME.size:
+        found = piece.find(_MAGIC)
+        at += len(piece) - len(_MAGIC) + 1 if found < 0 else found
+        if found >= 0:
+            if _is_whole(window, at):
+                return at
+            at += 1
+    return None
+
+
+def is_torn(descriptor: int, offset: int) -> bool:
+    """Whether nothing stands behind `offset` but the beginning of a record, as a killed owner leaves it."""
+    rest = os.fstat(descriptor).st_size - offset
+    head = os.pread(descriptor, _FRAME.size, offset)
+    if len(head) < _FRAME.size:
+        return head[: len(_MAGIC)] == _MAGIC[: len(head)]
+    magic, length, _ = _FRAME.unpack(head)
+    return magic == _MAGIC and length <= LONGEST and rest < record_size(length)
+
+
+def _is_whole(window: _Window, offset: int) -> bool:
+    head = window.get(offset, _FRAME.size)
+    if len(head) < _FRAME.size:
+        return False
+    magic, length, checksum = _FRAME.unpack(head)
+    if magic != _MAGIC or length > LONGEST:
+        return False
+    payload = window.get(offset + _FRAME.size, length)
+    return len(payload) == length and zlib.crc32(payload) == int(checksum)
+
+
 class _Window:
     """The bytes of a file, fetched in large pieces."""
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import JournalError, JournalOwnedError
-from .marks import BatchMarks
+from .damage import Damage, damage_at
+from .marks import BatchMarks, last_acknowledged
 from .records import LONGEST, Header, frame, open_file, read_records
 
 MARKS_SUFFIX = ".marks"
@@ -103,6 +104,21 @@ class RunJournal:
     def excess(self) -> int:
         """Bytes after the last whole record: torn or damaged, and never read."""
         return os.fstat(self._descriptor).st_size - self._size
+
+    @property
+    def damage(self) -> Damage | None:
+        """What is wrong behind the last whole record; None when nothing is, or its owner died while he wrote it."""
+        if self._descriptor == _CLOSED:
+            return None
+        try:
+            if not self.failed and not self.excess:
+                return None
+            # documents that its owner could not write are acknowledged as well
+            acknowledged = last_acknowledged(self.path.with_suffix(MARKS_SUFFIX)) if self.whole else 0
+            return damage_at(self._descriptor, self._size, acknowledged)
+        except OSError:
+            # what cannot be read is not known to be whole
+            return Damage(self._size, 0)
 
     @property
     def marks(self) -> BatchMarks | None:

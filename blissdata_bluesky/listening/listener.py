@@ -14,6 +14,7 @@ from ..foreign import as_text, in_64_bits
 from ..mapping.bulk import first_of_bulk
 from ..mapping.scan_info import iso_time
 from ..publish.routes import NAMED, OF_THE_ONLY_RUN, PARENTS
+from ..telling import Teller
 from ..writer import BlissdataWriter
 from .deserialize import Serializer, deserializer
 from .heard import HeardRun
@@ -38,8 +39,8 @@ class Listener:
         self._writer = writer
         self._serializer = serializer
         self._deserialize = deserializer(serializer)
-        self._tell_anybody = tell
-        self._mute = False
+        self.tell = Teller(tell, "what is heard cannot be printed; it is published all the same")
+        """Says it to whoever listens to this listener."""
         self._runs: dict[str, HeardRun] = {}
         # run, and what refers to it, by the uid that it is referred to by
         self._by_uid: dict[str, HeardRun] = {}
@@ -163,16 +164,6 @@ class Listener:
         self._runs[run.uid] = self._by_uid[run.uid] = run
         run.names.append(run.uid)
         self.tell(f"{run.uid}  {run.name}  begins")
-
-    def tell(self, line: str) -> None:
-        """Say it to whoever listens to this listener; that nobody does any more is no reason to end."""
-        try:
-            self._tell_anybody(line)
-        except (OSError, ValueError) as error:
-            # a full disk, a pipe that nobody reads any more, text that the terminal does not know
-            if not self._mute:
-                self._mute = True
-                logger.warning("what is heard cannot be printed (%s); it is published all the same", error)
 
     def _join(self, uid: str, document: Mapping[str, Any]) -> HeardRun | None:
         """Take a run whose start was not heard; None when its beginning is published by somebody else."""

@@ -14,6 +14,7 @@ from .operations import (
     StreamDeclaration,
 )
 from .run import RunMapper
+from .streams import is_array
 
 __all__ = [
     "DEFAULT_PATH_TEMPLATE",
@@ -30,5 +31,6 @@ __all__ = [
     "RunMapper",
     "StreamDeclaration",
     "identity_from_start",
+    "is_array",
     "located",
 ]

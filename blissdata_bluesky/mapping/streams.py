@@ -74,9 +74,14 @@ def has_dataset(name: str, encoding: protocol.Encoding) -> bool:
 
     A JSON stream makes blisswriter fail; ragged rows, to which those of shape (0,) belong, it would fill up.
     """
-    if not isinstance(encoding, NumericEncoding) or encoding.ragged or len(encoding.shape) > _MOST_DIMENSIONS:
+    return is_array(encoding) and is_text(name) and len(name.encode()) <= _LONGEST_NAME
+
+
+def is_array(encoding: protocol.Encoding) -> bool:
+    """Whether HDF5 can hold all rows as one array (rows, *shape)."""
+    if not isinstance(encoding, NumericEncoding) or encoding.ragged:
         return False
-    return is_text(name) and len(name.encode()) <= _LONGEST_NAME
+    return len(encoding.shape) <= _MOST_DIMENSIONS
 
 
 def is_text(name: str) -> bool:

@@ -119,7 +119,8 @@ def _orphan(journal: RunJournal, *, raises_deleted: bool) -> tuple[RunFeed, Orph
         )
     feed = RunFeed(header.uid, header.publisher, header.identity, journal)
     feed.offset = journal.size
-    return feed, Orphan(header.owner_died, journal.path.stat().st_mtime, raises_deleted)
+    reason = journal.damage.reason if journal.damage else header.owner_died
+    return feed, Orphan(reason, journal.path.stat().st_mtime, raises_deleted)
 
 
 def _sentence(feed: RunFeed, run: RunPublisher) -> str:

@@ -66,8 +66,14 @@ class FileStore:
                 self._last = replace(self._last, seen=replace(self._last.seen, entries=seen.entries))
         return seen
 
+    @property
+    def lacks(self) -> str:
+        """Why a complete file does not have the whole run, as it was when it was looked at last; "" of all others."""
+        last = self._last
+        return last.seen.incomplete if last is not None and last.seen.closed else ""
+
     def is_complete(self) -> bool:
-        """Whether the whole run is in the file. Cheap: a file that is not complete is asked again only now and then.
+        """Whether nothing will follow in the file. Cheap: a file that is not complete is asked again only now and then.
 
         A file that is missing or cannot be read is not complete.
         """
@@ -102,7 +108,11 @@ class FileStore:
 
     def rows(self, columns: Sequence[StoredColumn]) -> list[int]:
         """How many rows of each column are in the file."""
-        return self._file.rows([column.name for column in columns])
+        return self.rows_of([column.name for column in columns])
+
+    def rows_of(self, names: Sequence[str]) -> list[int]:
+        """How many rows of each data stream are in the file."""
+        return self._file.rows(names)
 
     def fetch(self, spans: Sequence[Span], about: str) -> list[Piece]:
         if not spans:

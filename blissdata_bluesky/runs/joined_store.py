@@ -21,7 +21,8 @@ class JoinedStore:
     """A run in Redis, in a file, or partly in both (`RunStore`).
 
     A file that is complete is read alone. Before that, Redis comes first, for it is ahead of the file; rows that it
-    has let go of come from the file, as far as that has been written.
+    has let go of come from the file, as far as that has been written. So it stays with a file whose run has ended and
+    that says it is not whole, as long as Redis has more: its journal was damaged, or could not be written.
     """
 
     def __init__(self, redis: RedisStore, files: ArchiveFiles, uid: str) -> None:
@@ -30,6 +31,9 @@ class JoinedStore:
         self._uid = uid
         self._file: FileStore | None = None
         self._seen_in_redis: SeenInRedis | None = None
+        # whether a file that is not whole has all that Redis has, and whether it is all that there is
+        self._has_all = False
+        self._is_alone = False
         self.origin = redis.origin
 
     @property
@@ -49,19 +53,21 @@ class JoinedStore:
         except RunUnavailableError:
             if before is None:
                 self._files.find(self._uid)
-            if file := self._surely_complete():
+            file = self._surely_complete()
+            if file and (before is None or not self._lacking()):
                 return file.look(known)
             raise
         if before is None or before.path != now.path:
             self._files.expect(self._uid, now.path)
-        return furthest(known, now)
+        self._is_alone = False
+        return furthest(known, self._with_file(now))
 
     def declared(self, stream: str) -> Mapping[str, Any] | None:
         if file := self._complete():
             return file.declared(stream)
         try:
             found = self._redis.declared(stream)
-            if found is not None or self._redis.exists():
+            if found is not None or (not self._lacking() and self._redis.exists()):
                 return found
         except RunUnavailableError:
             if file := self._surely_complete():
@@ -79,16 +85,25 @@ class JoinedStore:
             extent = self._redis.extent(columns, irregular, known, about)
         except RunUnavailableError:
             if file := self._surely_complete():
-                return file.extent(columns, irregular, known, about)
+                there = self._extent_in(file, columns, irregular, known, about)
+                if there.rows >= known.rows:
+                    return there
             raise
-        if extent.rows and extent.rows >= known.rows:
+        if extent.rows and extent.rows >= known.rows and not self._lacking():
             return extent
         # emptied, or expired: what was there will be there again when it has been archived or published again
         extents = [known, extent]
         with suppress(*_UNUSABLE):
             if file := self._at_hand():
-                extents.append(file.extent(columns, irregular, known, about))
-        return max(extents, key=lambda extent: extent.rows)
+                extents.append(self._extent_in(file, columns, irregular, known, about))
+        return max(extents, key=lambda extent: (extent.rows, extent.sealed))
+
+    def _extent_in(
+        self, file: FileStore, columns: Sequence[StoredColumn], irregular: StoredColumn, known: Extent, about: str
+    ) -> Extent:
+        extent = file.extent(columns, irregular, known, about)
+        # Redis may have more, now or when it answers again
+        return Extent.of([replace(end, sealed=False) for end in extent.ends]) if self._lacking() else extent
 
     def fetch(self, spans: Sequence[Span], about: str) -> list[Piece]:
         if file := self._complete():
@@ -117,9 +132,13 @@ class JoinedStore:
             return self._redis.fetch(spans, about)
         except (RowsTrimmedError, RunUnavailableError) as error:
             missing = spans[0]
+            rows = f"rows {missing.start} to {missing.stop} of {missing.column.name!r}"
+            if self._lacking():
+                raise RunUnavailableError(
+                    f"{about}: {rows} are not in {file.path}, which is not whole: {file.lacks}. From Redis: {error}"
+                ) from error
             raise RunUnavailableError(
-                f"{about}: rows {missing.start} to {missing.stop} of {missing.column.name!r} cannot be read now: the "
-                f"archiver has not written them yet to {file.path}; try again when it has caught up. From Redis: {error}"
+                f"{about}: {rows} cannot be read now: the archiver has not written them yet to {file.path}; try again when it has caught up. From Redis: {error}"
             ) from error
 
     def _look_at_file(self, known: Seen | None, gone: RunNotFoundError) -> Seen:
@@ -134,6 +153,11 @@ class JoinedStore:
                 f"{gone} It is not archived either: {self._files.missing(self._uid)}. If it was not deleted, try again "
                 "when it has been archived or published again"
             ) from gone
+        if seen.incomplete and not self._is_alone:
+            self._is_alone = True
+            if known is not None and not self._has_all:
+                # rows and documents that only Redis had are lost: what is held of the run begins anew
+                return replace(seen, entries=tuple(map(replace, seen.entries)))
         now = furthest(known, seen)
         if known is None or seen.closed or not now.continues(known):
             return now
@@ -144,16 +168,44 @@ class JoinedStore:
         """The file where it is said to be; it need not be there."""
         path = self._files.known(self._uid)
         if path is not None and (self._file is None or self._file.path != path):
-            self._file = FileStore(path, self._uid)
+            self._file, self._has_all = FileStore(path, self._uid), False
         return self._file
 
-    def _complete(self) -> FileStore | None:
-        """The file, if the whole run is in it as far as that can be told at little cost."""
+    def _lacking(self) -> FileStore | None:
+        """The file, if the run has ended in it and it is not whole, so that Redis may have more."""
         file = self._at_hand()
-        return self._settle(file, complete=file is not None and file.is_complete())
+        return file if file is not None and file.is_complete() and file.lacks and not self._has_all else None
+
+    def _with_file(self, now: SeenInRedis) -> Seen:
+        """What Redis and a file that is not whole have together, and whether that is the whole run."""
+        if (file := self._lacking()) is None:
+            return now
+        try:
+            seen = file.look(None)
+            spans = self._redis.spans()
+            there = dict(zip(spans, file.rows_of(list(spans)), strict=True))
+        except _UNUSABLE:
+            return now
+        both = furthest(seen, now)
+        if both is now:
+            # another run with this uid
+            return now
+        more = [name for name, (_, stop) in spans.items() if stop > there[name]]
+        if not more and len(now.entries) <= len(seen.entries):
+            self._has_all = now.closed
+            return seen
+        lost = any(spans[name][0] > there[name] for name in more)
+        reason = now.incomplete or (file.lacks if lost else "")
+        return Seen(both.entries, now.closed, reason if now.closed else "")
+
+    def _complete(self) -> FileStore | None:
+        """The file, if all there is of the run is in it as far as that can be told at little cost."""
+        file = self._at_hand()
+        complete = file is not None and file.is_complete() and (not file.lacks or self._has_all)
+        return self._settle(file, complete=complete)
 
     def _surely_complete(self) -> FileStore | None:
-        """The file, if the whole run is in it: for when there is nothing else."""
+        """The file, if nothing will follow in it: for when there is nothing else."""
         file, complete = self._at_hand(), False
         with suppress(*_UNUSABLE):
             complete = file is not None and file.look(None).closed

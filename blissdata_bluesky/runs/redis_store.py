@@ -15,10 +15,12 @@ from ..protocol import (
     StreamEnd,
     documents_key,
     is_gone,
+    parse_entry,
     raw_entries,
     scan_key,
     state_pk,
     stream_key,
+    stream_pk,
 )
 from .fetch import fetch
 from .layout import StoredColumn, time_column
@@ -87,6 +89,19 @@ class RedisStore:
         (lifetime,) = self._link.ask([("PTTL", scan_key(self._uid))], self._about)
         return not is_gone(lifetime)
 
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Of each data stream the first row that is there, and one more than the last; the ends of images come along."""
+        (models,) = self._link.ask([("JSON.GET", scan_key(self._uid), ".data_streams")], self._about)
+        names = list(json.loads(models)) if models else []
+        keys = [stream_key(stream_pk(self._uid, name)) for name in names]
+        questions: list[Command] = [("XRANGE", key, "-", "+", "COUNT", 1) for key in keys]
+        questions += [("XREVRANGE", key, "+", "-", "COUNT", 1) for key in keys]
+        answers = [raw_entries(answer) for answer in self._link.ask(questions, self._about)] if keys else []
+        return {
+            name: (_first_row(first), StreamEnd.from_last(last).rows)
+            for name, first, last in zip(names, answers[: len(keys)], answers[len(keys) :], strict=True)
+        }
+
     def declared(self, stream: str) -> Mapping[str, Any] | None:
         last: Command = ("XREVRANGE", time_column(self._uid, stream).key, "+", "-", "COUNT", 1)
         (answer,) = self._link.ask([last], self._about)
@@ -118,6 +133,11 @@ def _parsed(raw: Sequence[RawEntry]) -> tuple[DocumentEntry, ...]:
 def _last_entry(column: StoredColumn, known: StreamEnd) -> Command:
     after = f"{known.rows}-1" if _is_heavy(column) and known.rows else "-"
     return ("XREVRANGE", column.key, "+", after, "COUNT", 1)
+
+
+def _first_row(raw: Sequence[RawEntry]) -> int:
+    entry = parse_entry(raw[0]) if raw else None
+    return StreamEnd.from_last(raw).rows if entry is None else entry.index
 
 
 def _is_heavy(column: StoredColumn) -> bool:

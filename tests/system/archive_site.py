@@ -112,6 +112,8 @@ def archive(journal: Path, root: Path, *, seal: bool = True) -> None:
             if run.ended and seal:
                 run.seal()
             if run.complete:
+                if run.damage is not None:
+                    directory.keep_damaged(path)
                 directory.archived(path)
         finally:
             run.close()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -248,6 +249,39 @@ def test_the_archiver_cannot_be_started(
         eventually(lambda: gone(place), SECONDS)
     assert set(levels(caplog)) == {"ERROR"}
     assert f"the archiver for {place.root} cannot be started, and it is tried again" in caplog.text
+    assert_archived(place.path(run.documents[0][1]), run)
+
+
+def test_an_archive_that_is_not_mounted_is_tried_more_and_more_seldom(
+    redis_url: str, place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(archive_child, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(archive_child, "_LONGEST_PAUSE_SECONDS", 0.04)
+    pauses: list[float] = []
+    wait = threading.Event.wait
+
+    def note(event: threading.Event, timeout: float | None = None) -> bool:
+        if threading.current_thread().name == "blissdata-bluesky-archiver" and timeout != 0.5:
+            pauses.append(timeout or 0)
+        return wait(event, timeout)
+
+    place.archiver().close()
+    disk = place.root.rename(place.root.with_name("disk"))
+    place.root.mkdir()
+    monkeypatch.setattr(threading.Event, "wait", note)
+    run = whole_run(5)
+    with writing(redis_url, place) as writer:
+        give(writer, run.documents)
+        eventually(lambda: len(pauses) >= 4, 2 * SECONDS)
+        assert pauses[:4] == [0.01, 0.02, 0.04, 0.04]
+        assert levels(caplog) == ["WARNING"]
+        assert "ended with code 2 and is started again" in caplog.text
+        assert "is its disk mounted?" in caplog.text
+        assert list(place.root.iterdir()) == []
+        place.root.rmdir()
+        disk.rename(place.root)
+        eventually(lambda: gone(place), SECONDS)
+    assert levels(caplog) == ["WARNING"]
     assert_archived(place.path(run.documents[0][1]), run)
 
 

@@ -255,6 +255,30 @@ def test_waiting_for_another_one_can_be_ended(place: Place) -> None:
     assert err.endswith(": one is enough\n")
 
 
+@pytest.mark.parametrize("options", [(), ("--once",)], ids=str)
+def test_nobody_reads_what_it_prints(place: Place, options: tuple[str, ...]) -> None:
+    runs = [whole_run(5) for _ in range(3)]
+    paths = [place.whole(run) for run in runs]
+    with subprocess.Popen(
+        command(place, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        # as `head -1` does it, or earlier
+        process.stdout.close()
+        eventually(lambda: place.left() == [] or process.poll() is not None, SECONDS)
+        if not options:
+            process.terminate()
+        assert process.wait(SECONDS) == 0
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert said.count("what is archived cannot be printed; it is archived and listed all the same") == 1
+    assert len(said.splitlines()) == 1
+    assert place.left() == []
+    assert listed(place.root / "catalog.db") == {run.uid for run in runs}
+    for run, path in zip(runs, paths, strict=True):
+        assert_archived(path, run)
+
+
 @pytest.mark.parametrize("what", ["root", "journals"])
 def test_a_directory_that_cannot_be_made(place: Place, what: str) -> None:
     odd = place.root.parent / "precious"

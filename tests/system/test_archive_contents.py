@@ -16,6 +16,7 @@ import pytest
 from blissdata_bluesky.archive import ArchivedFile, FileSpan
 from blissdata_bluesky.errors import RunUnavailableError
 from blissdata_bluesky.protocol import MISSING
+from blissdata_bluesky.runs import ArchivedRuns
 
 from .archived import (
     Place,
@@ -102,6 +103,26 @@ def test_every_dtype_and_shape(tmp_path: Path, shape: tuple[int | None, ...]) ->
     assert_archived(path, run)
     kinds = {np.asarray(rows[0]).dtype.kind for name, rows in stored_columns(path).items() if "timestamps" not in name}
     assert kinds >= set("biufc"), "they are no JSON"
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_more_dimensions_than_hdf5_has(tmp_path: Path, rows: int) -> None:
+    shapes = {"most": [1] * 29 + [2, 3], "more": [1] * 30 + [2, 3]}
+    run = EmittedRun()
+    run.describe(data_keys={"number": NUMBER, **{key: data_key("<i4", *shape) for key, shape in shapes.items()}})
+    for row in range(rows):
+        arrays = {key: (np.arange(6, dtype="<i4") + row).reshape(shape) for key, shape in shapes.items()}
+        run.event({"number": float(row), **arrays})
+    run.stop()
+    path = archive(tmp_path, run)
+    assert_archived(path, run)
+    columns = stored_columns(path)
+    for key, shape in shapes.items():
+        assert np.shape(columns[f"primary:{key}"]) == (rows, *shape)
+    with ArchivedRuns(tmp_path / "archive") as runs:
+        stored = runs.get(run.uid).streams["primary"]
+        for key, shape in shapes.items():
+            assert stored.read(key).shape == (rows, *shape)
 
 
 def odd_run() -> EmittedRun:

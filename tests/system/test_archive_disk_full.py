@@ -102,6 +102,7 @@ def test_while_rows_are_written(place: Place, caplog: pytest.LogCaptureFixture) 
             time.sleep(0.15)
         assert levels(caplog) == ["ERROR"], "however often it was tried"
         assert "No space left on device" in caplog.text
+        assert f"See to it that there is room in {place.root}" in caplog.text
         assert run.uid in caplog.text
         assert str(path) in caplog.text
         fault = place.directory.fault()

@@ -16,6 +16,7 @@ import h5py
 import pytest
 
 from blissdata_bluesky.archive import ArchivedFile, registering
+from blissdata_bluesky.archive.root import ArchiveRoot
 from blissdata_bluesky.archive.service import Archiver
 from blissdata_bluesky.errors import ArchiveError
 from blissdata_bluesky.journal import Fate, Header, JournalDirectory, JournalReader, Retention
@@ -149,7 +150,7 @@ def test_a_journal_stays_until_the_run_is_registered(
     assert place.left() == [".archive", ".finished-journal"]
     assert levels(caplog) == ["ERROR"]
     assert "cannot be registered" in caplog.text
-    assert "the list is away" in caplog.text
+    assert "ConnectionError('the list is away'); please report this" in caplog.text
     # archiving goes on meanwhile
     other = whole_run(3)
     other_path = place.whole(other)
@@ -190,8 +191,41 @@ def test_a_sealed_file_is_on_the_disk_before_its_journal_goes(place: Place, monk
     path = place.whole(whole_run(3))
     place.archive()
     assert place.left() == []
-    for what in (path, path.parent):
-        assert (what.stat().st_ino, [".archive", ".finished-journal"]) in on_disk
+    kept = [".archive", ".finished-journal"]
+    sealed = on_disk.index((path.stat().st_ino, kept))
+    between = [directory for directory in path.parents if directory.is_relative_to(place.root)]
+    assert len(between) == 4
+    for directory in between:
+        assert (directory.stat().st_ino, kept) in on_disk[sealed:]
+
+
+def test_that_a_file_is_begun_is_on_the_disk_before_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or else one that the power's failure leaves unreadable would be a stranger's."""
+    on_disk: list[tuple[int, bool]] = []
+    fsync = os.fsync
+    run = scalar_run(3)
+    path = place.path(run.documents[0][1])
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        on_disk.append((os.fstat(descriptor).st_ino, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    replace = Path.replace
+    states: list[int] = []
+
+    def noted(new: Path, target: Path) -> Path:
+        if target.suffix == ".archive":
+            states.append(new.stat().st_ino)
+        return replace(new, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    place.begin(run.documents)
+    archiver = place.archiver()
+    steps(archiver)
+    assert (states[0], False) in on_disk
+    assert (place.journals.stat().st_ino, False) in on_disk
+    archiver.close()
 
 
 def test_a_run_is_registered_when_it_begins_and_when_it_is_whole(place: Place) -> None:
@@ -354,6 +388,35 @@ def test_an_archive_that_is_not_mounted_takes_no_run(place: Place, caplog: pytes
     assert_archived(place.path(run.documents[0][1]), run)
     # the note of the fault, for `doctor`
     assert place.left() == [".json"]
+
+
+def test_a_run_is_not_forgotten_when_the_archive_cannot_be_seen_for_a_moment(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, registered = whole_run(3), Registered()
+    path = place.whole(run)
+    archiver = place.archiver(registered)
+    is_there = ArchiveRoot.is_there.fget
+    looks: list[bool] = []
+    failures: list[bool] = []
+
+    def seen(root: ArchiveRoot) -> bool:
+        looks.append(True)
+        if len(looks) == 2 and registered.complete(run.uid) and not failures:
+            failures.append(True)
+            return False
+        return bool(is_there(root))
+
+    def stepped() -> bool:
+        looks.clear()
+        archiver.step()
+        return bool(failures) and not archiver.waiting
+
+    monkeypatch.setattr(ArchiveRoot, "is_there", property(seen))
+    eventually(stepped)
+    archiver.close()
+    assert place.left() == []
+    assert_archived(path, run)
 
 
 def test_it_is_unmounted_while_it_is_written(place: Place) -> None:

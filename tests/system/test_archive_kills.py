@@ -102,7 +102,7 @@ def test_before_the_sealed_file_takes_the_place_of_the_one_that_grew(
     path = place.whole(run)
     new = path.with_name(f".{path.name}.new")
 
-    def seal(path: Path, ending: Any) -> list[str]:
+    def seal(path: Path, *_: Any) -> list[str]:
         new.write_bytes(b"the beginning of a sealed file")
         (tmp_path / "sealing").touch()
         time.sleep(3600)

@@ -15,6 +15,7 @@ import pytest
 from blissdata_bluesky.archive import reading
 from blissdata_bluesky.errors import ArchiveFormatError, RowsTrimmedError, RunNotFoundError, RunUnavailableError
 from blissdata_bluesky.protocol import scan_key
+from blissdata_bluesky.publish import replay
 from blissdata_bluesky.publish.database import data_store
 from blissdata_bluesky.runs import ArchivedRuns, JoinedRuns, RedisRuns, Run
 from blissdata_bluesky.server import RedisServer
@@ -22,6 +23,7 @@ from blissdata_bluesky.writer import BlissdataWriter
 from tests.proxy import Fault, Proxy
 
 from .archive_site import Site, dataset_called, joined_runs, open_site
+from .damaging import damage
 from .emitted import EmittedRun, give, scalar_events, scalar_run, whole_run
 from .published import levels
 from .run_contract import assert_same_documents
@@ -549,6 +551,112 @@ def test_a_source_that_is_missing(site: Site) -> None:
             assert_same_documents(runs.get(emitted.uid, site.hint(emitted.uid)).documents(), emitted.documents)
         with pytest.raises(ValueError, match="neither"):
             JoinedRuns(None, None)
+
+
+def damaged_at_row(site: Site, rows: int, first: int) -> EmittedRun:
+    """A run of which Redis has all, and the file, whose journal is damaged there, what stands before row `first`."""
+    emitted = scalar_run(0)
+    site.give(emitted.documents)
+    give_slowly(site, emitted, range(rows))
+    site.give(emitted.stop())
+    (journal,) = site.journal.glob("*.finished-journal")
+    damage(journal, 2 + first)
+    site.archive()
+    return emitted
+
+
+def assert_file_alone(run: Run, rows: int, emitted: EmittedRun) -> None:
+    """All that is left is what the file has, and it does not look whole."""
+    assert "journal is damaged at byte" in run.incomplete
+    assert (run.closed, run.stop) == (True, None)
+    stream = run.streams["primary"]
+    assert stream.rows() == rows
+    assert stream.read("integer").tolist() == list(range(rows))
+    assert_same_documents(run.documents(), emitted.documents[: 2 + rows])
+
+
+def test_redis_has_more_than_a_file_whose_journal_was_damaged(site: Site, joined: JoinedRuns) -> None:
+    emitted = damaged_at_row(site, 20, 7)
+    run = joined.get(emitted.uid)
+    for _ in range(2):
+        assert (run.closed, run.incomplete, run.stop) == (True, "", emitted.documents[-1][1])
+        assert_whole(run, 20, emitted)
+        run.refresh()
+    # what Redis lets go of and the file has, nobody misses
+    trim(site, emitted.uid, integer=7, number=5)
+    run.refresh()
+    assert run.incomplete == ""
+    assert_whole(run, 20, emitted)
+    # what neither has is lost
+    trim(site, emitted.uid, integer=12)
+    with joined_runs(site, cache_bytes=0) as others:
+        for one in (run, others.get(emitted.uid), others.get(emitted.uid, site.hint(emitted.uid))):
+            one.refresh()
+            assert "journal is damaged at byte" in one.incomplete
+            assert one.streams["primary"].rows() == 20
+            assert one.streams["primary"].read("integer", 12).tolist() == list(range(12, 20))
+            assert one.streams["primary"].read("integer", 0, 7).tolist() == list(range(7))
+            with pytest.raises(RunUnavailableError, match="rows 7 to 20 .*which is not whole: its journal is damaged"):
+                one.streams["primary"].read("integer")
+        site.expire(emitted.uid)
+        for held in (run, others.get(emitted.uid)):
+            held.refresh()
+            assert_file_alone(held, 7, emitted)
+    with joined_runs(site) as others:
+        assert_file_alone(others.get(emitted.uid), 7, emitted)
+
+
+def test_redis_with_more_than_the_file_is_away_for_a_while(own_server: RedisServer, tmp_path: Path) -> None:
+    with open_site(own_server.url, tmp_path) as site, joined_runs(site, cache_bytes=0) as joined:
+        emitted = damaged_at_row(site, 20, 7)
+        run = joined.get(emitted.uid)
+        own_server.stop()
+        # it will be there again
+        with pytest.raises(RunUnavailableError):
+            run.refresh()
+        with joined_runs(site, cache_bytes=0) as others:
+            other = others.get(emitted.uid)
+            assert_file_alone(other, 7, emitted)
+            other.refresh()
+            own_server.start()
+            for one in (run, other):
+                one.refresh()
+                assert (one.closed, one.incomplete) == (True, "")
+                assert_whole(one, 20, emitted)
+
+
+def test_a_file_that_is_as_incomplete_as_redis_is_read_alone(own_server: RedisServer, tmp_path: Path) -> None:
+    """Both end where their journal does, for the process that published the run is gone."""
+    with open_site(own_server.url, tmp_path) as site, joined_runs(site, cache_bytes=0) as joined:
+        emitted = scalar_run(20)
+        site.give(emitted.documents)
+        (journal,) = site.journal.glob("*.journal")
+        damage(journal, 12)
+        run = joined.get(emitted.uid)
+        site.writer.close()
+        site.client.flushall()
+        replay(journal, own_server.url)
+        site.archive()
+        run.refresh()
+        run = joined.get(emitted.uid)
+        assert_file_alone(run, 10, emitted)
+        own_server.stop()
+        run.refresh()
+        assert_file_alone(run, 10, emitted)
+        own_server.start()
+
+
+def test_redis_gets_a_damaged_run_again_after_it_was_lost(site: Site, joined: JoinedRuns) -> None:
+    emitted = damaged_at_row(site, 20, 7)
+    run = joined.get(emitted.uid)
+    assert_whole(run, 20, emitted)
+    site.wipe()
+    run.refresh()
+    assert_file_alone(run, 7, emitted)
+    (journal,) = site.journal.glob("*.damaged-journal")
+    replay(journal, site.url)
+    run.refresh()
+    assert_file_alone(run, 7, emitted)
 
 
 def _store_as_float(site: Site, uid: str, key: str = "number", add: float = 0.0) -> None:

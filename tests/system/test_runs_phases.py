@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.bench import disk_full
 from blissdata_bluesky.archive import ArchivedFile
+from blissdata_bluesky.errors import RunUnavailableError
 from blissdata_bluesky.runs import ArchivedRuns, JoinedRuns, Run
 
 from .archive_site import Site, joined_runs, open_site
+from .damaging import damage, ends
 from .emitted import Named
 from .run_contract import Publish, RunContract
 
@@ -127,6 +130,60 @@ class TestWiped(Joined):
         site.archive()
         give_watched(site, held, documents[-1:])
         site.wipe()
+
+
+class TestWipedTooEarly(Joined):
+    """Redis was wiped after the close, when the archiver had a half; then it has caught up."""
+
+    def bring(self, site: Site, held: Run, documents: list[Named]) -> None:
+        middle = 1 + len(documents) // 2
+        give_watched(site, held, documents[1:middle])
+        site.archive()
+        give_watched(site, held, documents[middle:])
+        rows = {name: stream.rows() for name, stream in held.streams.items()}
+        site.wipe()
+        held.refresh()
+        assert held.closed
+        file = ArchivedFile(site.file(held.uid))
+        for name, stream in held.streams.items():
+            (there,) = file.rows([f"{name}:time"]) if "/" not in name else [rows[name]]
+            assert stream.rows() == rows[name]
+            if there < rows[name]:
+                with pytest.raises(RunUnavailableError, match="archiver has not written them yet"):
+                    stream.time()
+        site.archive()
+
+
+class TestDamagedJournal(Joined):
+    """The journal was damaged in the middle before it was archived; Redis has all of the run."""
+
+    def bring(self, site: Site, held: Run, documents: list[Named]) -> None:
+        give_watched(site, held, documents[1:])
+        (journal,) = site.journal.glob("*.finished-journal")
+        damage(journal, max(1, (len(ends(journal)) - 1) // 2))
+        site.archive()
+        assert_file_is_not_whole(site, held)
+
+
+class TestJournalDiskFull(Joined):
+    """The disk of the journal was full from the middle of the run on; Redis has all of it."""
+
+    def bring(self, site: Site, held: Run, documents: list[Named]) -> None:
+        middle = len(documents) // 2
+        give_watched(site, held, documents[1:middle])
+        with disk_full():
+            give_watched(site, held, documents[middle:])
+        site.archive()
+        assert_file_is_not_whole(site, held)
+
+
+def assert_file_is_not_whole(site: Site, held: Run) -> None:
+    file = ArchivedFile(site.file(held.uid)).look()
+    assert file.complete
+    assert "journal" in file.incomplete
+    assert "stop" not in {entry.name for entry in file.entries}
+    held.refresh()
+    assert (held.closed, held.incomplete) == (True, "")
 
 
 class TestArchivedOnly(RunContract):

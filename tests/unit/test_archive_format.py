@@ -56,6 +56,19 @@ def test_a_newer_format(tmp_path: Path, ask: Any) -> None:
         ask(ArchivedFile(path))
 
 
+@pytest.mark.parametrize(
+    ("attributes", "is_run"), [({FORMAT_ATTRIBUTE: FORMAT + 1}, True), ({FORMAT_ATTRIBUTE: "one"}, True), ({}, False)]
+)
+def test_whether_a_file_is_one_of_ours(tmp_path: Path, attributes: dict[str, Any], is_run: bool) -> None:
+    assert ArchivedFile(h5_file(tmp_path / "x.h5", **attributes)).is_run == is_run
+
+
+def test_what_is_no_hdf5_is_not_known_to_be_one_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "x.h5").write_text("a text")
+    with pytest.raises(OSError, match="signature not found"):
+        _ = ArchivedFile(tmp_path / "x.h5").is_run
+
+
 def test_an_hdf5_file_of_others(tmp_path: Path, ask: Any) -> None:
     with pytest.raises(ArchiveFormatError, match="others.h5 is no archived run: read it with h5py"):
         ask(ArchivedFile(h5_file(tmp_path / "others.h5", default="entry")))
@@ -120,7 +133,7 @@ STATE = ArchiveState(1234, {"/1.1/instrument/det/data": Written(7, 2**32 - 1)}, 
 def test_the_state_comes_back(tmp_path: Path) -> None:
     path = state_path(tmp_path / "run.finished-journal")
     assert path == state_path(tmp_path / "run.journal")
-    save_state(path, STATE)
+    save_state(path, "a-uid", STATE)
     assert load_state(path) == STATE
     assert list(tmp_path.iterdir()) == [path]
 
@@ -153,8 +166,8 @@ def test_a_damaged_state_is_one_of_a_run_that_nobody_has_begun(tmp_path: Path, c
 
 def test_no_state_and_one_that_cannot_be_kept(tmp_path: Path) -> None:
     assert load_state(tmp_path / "none.archive") == ArchiveState()
-    with pytest.raises(ArchiveError, match="none.archive cannot be written: .*; free space in"):
-        save_state(tmp_path / "none" / "none.archive", STATE)
+    with pytest.raises(ArchiveError, match=r"run a-uid: .* in .*none\.archive \(.*\); its journal is kept\. See"):
+        save_state(tmp_path / "none" / "none.archive", "a-uid", STATE)
 
 
 def test_a_file_with_room_is_longer_takes_no_disk_and_is_read_by_all(tmp_path: Path) -> None:

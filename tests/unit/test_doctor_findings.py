@@ -37,6 +37,7 @@ TIDY = JournalReport(
     left_over=0,
     abandoned=0,
     finished=2,
+    damaged=(),
     unreadable=(),
     bytes=3_000_000,
     free=100 * 2**30,

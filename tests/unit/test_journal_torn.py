@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tracemalloc
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ from benchmarks.faults.torn import (
     sample,
 )
 from blissdata_bluesky.errors import JournalError
-from blissdata_bluesky.journal import JournalReader, RunJournal
+from blissdata_bluesky.journal import Header, JournalReader, RunJournal
+from blissdata_bluesky.journal.records import frame
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +129,55 @@ def test_a_record_with_a_checksum_that_fits_and_no_document_ends_a_replay(whole:
     path.write_bytes(whole.content[: whole.ends[3]] + record + whole.content[whole.ends[3] :])
     with pytest.raises(JournalError, match=r"nonsense\.journal holds no document at byte"):
         replayed(path)
+
+
+@given(data=st.data())
+def test_a_flipped_bit_takes_one_record_and_no_other(whole: Sample, directory: Path, data: st.DataObject) -> None:
+    at = data.draw(st.integers(whole.ends[0], len(whole.content) - 1))
+    content = bytearray(whole.content)
+    content[at] ^= 1 << data.draw(st.integers(0, 7))
+    path = directory / "flipped.journal"
+    path.write_bytes(content)
+    lost = next(index for index, end in enumerate(whole.ends) if at < end) - 1
+    with JournalReader(path) as reader:
+        before = [payload for _, payload in reader.records(reader.begin)]
+        end = whole.ends[lost]
+        behind = list(reader.records_behind(end))
+        damage = reader.damage(end)
+    payloads = whole.payloads(len(whole.ends))
+    assert before == payloads[:lost]
+    assert [payload for _, _, payload in behind] == payloads[lost + 1 :]
+    assert [(begin, stop) for begin, stop, _ in behind] == list(pairwise(whole.ends[lost + 1 :]))
+    if behind:
+        assert damage is not None
+        assert (damage.offset, damage.behind) == (end, len(behind))
+
+
+def test_records_are_found_behind_several_damages(whole: Sample, directory: Path) -> None:
+    content = bytearray(whole.content)
+    for record in (2, 3, 6):
+        content[whole.ends[record] + 20] ^= 1
+    # the length as well, so that the next record has to be searched for
+    content[whole.ends[6] + 4] ^= 1
+    path = directory / "several.journal"
+    path.write_bytes(content)
+    payloads = whole.payloads(len(whole.ends))
+    with JournalReader(path) as reader:
+        found = [payload for _, _, payload in reader.records_behind(whole.ends[2])]
+    assert found == [payload for index, payload in enumerate(payloads) if index > 3 and index != 6]
+
+
+def test_a_record_inside_a_damaged_document_is_none(tmp_path: Path) -> None:
+    """Documents may hold bytes of a journal."""
+    inner = frame(b"inner") + b"inner"
+    path = tmp_path / "inner.journal"
+    header = Header("uid", "publisher", "target").pack()
+    damaged = bytearray(frame(b"outer" + inner) + b"outer" + inner)
+    damaged[-1] ^= 1
+    content = frame(header) + header
+    path.write_bytes(content + damaged + frame(b"next") + b"next")
+    damaged[13] ^= 1
+    damaged[-1] ^= 1
+    path.write_bytes(content + damaged + frame(b"next") + b"next")
+    with JournalReader(path) as reader:
+        assert [payload for _, _, payload in reader.records_behind(reader.begin)] == [b"next"]

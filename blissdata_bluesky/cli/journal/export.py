@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from ...errors import JournalError
-from ...journal import JournalReader
+from ...journal import JournalReader, record_size
 from ...journal.listing import find_journal
 from ...packing import unpack_document
 from ...protocol import dump_json
@@ -37,8 +37,8 @@ def export(
 ) -> None:
     """Print every document of a run, whatever has become of its journal, also while it is being written.
 
-    Arrays become nested lists; what JSON lacks is spelled {"$type": …}. The exit code is 1 when a torn or damaged end
-    was left out.
+    Arrays become nested lists; what JSON lacks is spelled {"$type": …}. The exit code is 1 when torn or damaged bytes
+    were left out; documents behind them are printed.
     """
     if not jsonl:
         raise typer.BadParameter("give --jsonl, the only format that there is")
@@ -63,18 +63,34 @@ def _write(reader: JournalReader, lines: BinaryIO) -> str:
     end = reader.size
     offset = reader.begin
     for offset, packed in _records(reader, end):
-        try:
-            name, document = unpack_document(packed)
-        except (ValueError, TypeError):
+        if not _write_line(lines, packed):
             return f"journal {reader.path} holds no document before byte {offset}; the rest is left out"
-        lines.write(dump_json({"name": name, "doc": _with_lists(document)}) + b"\n")
+    behind, lost = 0, end - offset
+    for _, _, packed in reader.records_behind(offset) if lost > 0 and not reader.owned else ():
+        if _write_line(lines, packed):
+            behind, lost = behind + 1, lost - record_size(len(packed))
     lines.flush()
-    if offset >= end:
+    if lost <= 0:
         return ""
+    if behind:
+        return (
+            f"journal {reader.path} is whole up to byte {offset}; {lost} bytes behind it are damaged and are left out, "
+            f"and the last {behind} documents are those that stand whole behind a damage"
+        )
     return (
-        f"journal {reader.path} is whole up to byte {offset}; the {end - offset} bytes after it are torn or damaged "
+        f"journal {reader.path} is whole up to byte {offset}; the {lost} bytes after it are torn or damaged "
         "and are left out"
     )
+
+
+def _write_line(lines: BinaryIO, packed: bytes) -> bool:
+    """Write one document; False when it is none."""
+    try:
+        name, document = unpack_document(packed)
+    except (ValueError, TypeError):
+        return False
+    lines.write(dump_json({"name": name, "doc": _with_lists(document)}) + b"\n")
+    return True
 
 
 def _records(reader: JournalReader, end: int) -> Iterator[tuple[int, bytes]]:

@@ -50,6 +50,8 @@ def in_words(journal: ListedJournal) -> str:
         return f"finished, kept {days} d"
     if journal.fate == Fate.ABANDONED:
         return "abandoned: Redis does not take it"
+    if journal.fate == Fate.DAMAGED:
+        return "damaged: kept until somebody removes it, for what stands behind the damage"
     if not journal.owned:
         return f"left over by {journal.header.owner or 'nobody knows whom'}"
     return f"publishing now: {publisher(journal.header)}"

@@ -1,0 +1,31 @@
+"""What is on the disk, and not only in the memory of the operating system, when the power fails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or a directory's list of files, to the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, unless they are there. Raises OSError."""
+    made = [directory for directory in (path, *path.parents) if not directory.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for directory in made:
+        sync(directory.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, which is on the disk then; its directory's list of files may not be. Raises OSError."""
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
