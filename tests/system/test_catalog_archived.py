@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
@@ -31,10 +32,12 @@ from blissdata_bluesky.errors import ArchiveError
 from blissdata_bluesky.server import RedisServer
 from blissdata_bluesky.tiled import TiledServer
 from blissdata_bluesky.tiled import from_uri as tree_from_uri
+from blissdata_bluesky.tiled.watch import SWEEP_SECONDS
 from blissdata_bluesky.writer import BlissdataWriter
 
+from .archive_site import open_site
 from .registering import made_up
-from .tiled_runs import Run, eventually, publish, stopped
+from .tiled_runs import Run, eventually, publish, started, stopped
 
 KEYS = ["number", "integer", "image"]
 ROWS = 5
@@ -120,6 +123,60 @@ def test_live_and_archived_runs_are_one_list(two: tuple[Run, Run], redis_url: st
     with TiledServer(redis_url, archive=root) as server, connected(server) as client:
         assert list(client) == [first.uid, second.uid]
         check_rows(client[2])
+
+
+def test_a_server_with_a_list_of_its_own_keeps_what_the_archive_has(redis_url: str, root: Path, tmp_path: Path) -> None:
+    """The archiver has another list. Of these runs one is archived, the other is nowhere."""
+    run, other = Run(scan_id=1), Run(scan_id=2)
+    root.mkdir()
+    with TiledServer(redis_url, archive=root, catalog=tmp_path / "own.db") as server, connected(server) as client:
+        archived(redis_url, root, tmp_path / "journal", run)
+        with BlissdataWriter(redis_url, journal=tmp_path / "other") as writer:
+            publish(writer, other.whole(ROWS, KEYS))
+        held = stopped(client, run.uid)
+        stopped(client, other.uid)
+        with open_client(redis_url) as redis:
+            redis.flushall()
+        eventually(lambda: list(client) == [run.uid])
+        assert _files(client) == [path.relative_to(root).as_posix() for path in root.rglob("*.h5")]
+        check_rows(held)
+        answer = get(server, f"table/full/{other.uid}/primary/internal")
+        assert (answer.status_code, "Redis has let go of" in answer.json()["detail"]) == (404, True)
+        with pytest.raises(KeyError):
+            client.search(Eq("start.scan_id", 1))[other.uid]
+    with TiledServer(archive=root, catalog=tmp_path / "own.db") as server, connected(server) as client:
+        assert list(client) == [run.uid]
+        assert client[run.uid].metadata["stop"]["num_events"] == {"primary": ROWS}
+
+
+def test_a_run_that_expires_before_its_file_is_whole(redis_url: str, tmp_path: Path) -> None:
+    """It stays on the server's own list until it is."""
+    run = Run(scan_id=1)
+    *documents, stop = run.whole(ROWS, KEYS)
+    with open_site(redis_url, tmp_path) as site:
+        site.root.mkdir(exist_ok=True)
+        with (
+            TiledServer(redis_url, archive=site.root, catalog=tmp_path / "own.db") as server,
+            connected(server) as client,
+        ):
+            site.give(documents)
+            site.archive_elsewhere()
+            started(client, run.uid)
+            site.expire(run.uid)
+            # seen as gone when one that comes after it is seen
+            later = Run(scan_id=2)
+            with BlissdataWriter(redis_url, journal=tmp_path / "other") as writer:
+                publish(writer, later.whole(ROWS, KEYS))
+            stopped(client, later.uid)
+            time.sleep(2 * SWEEP_SECONDS)
+            assert list(client) == [run.uid, later.uid]
+            # Redis does not take it, the journal does
+            site.writer(*stop)
+            site.writer.close()
+            site.archive_elsewhere()
+            assert eventually(lambda: client[run.uid].metadata.get("stop"))["num_events"] == {"primary": ROWS}
+            assert _files(client.search(Eq("start.scan_id", 1))) == [site.hint(run.uid)]
+            check_rows(client[run.uid])
 
 
 def test_redis_is_away(root: Path, tmp_path: Path) -> None:
