@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..writer import DEFAULT_JOURNAL
+from .directories import a_directory
 from .external_root import ExternalRoots
 
 _ONCE_SECONDS = 60.0
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 
 def archive(
-    root: Annotated[Path, typer.Option(file_okay=False, help="Directory of the archive, as the writers name it.")],
+    root: Annotated[Path, typer.Option(parser=a_directory, metavar="DIR", help="Directory of the archive, as the writers name it.")],
     journal: Annotated[
-        Path, typer.Option(file_okay=False, help="Directory of the journals, as the writers name it.")
+        Path, typer.Option(parser=a_directory, metavar="DIR", help="Directory of the journals, as the writers name it.")
     ] = DEFAULT_JOURNAL,
     catalog: Annotated[
         str | None,

@@ -10,13 +10,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .directories import a_directory
+
 _UNREADABLE = 1
 
 _Item = TypeVar("_Item")
 
 
 def register(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Root of the archive.")],
+    directory: Annotated[Path, typer.Argument(parser=a_directory, metavar="DIR", help="Root of the archive.")],
     catalog: Annotated[
         str | None, typer.Option(help="A file, sqlite:///… or postgresql://…; the default is catalog.db in DIR.")
     ] = None,
