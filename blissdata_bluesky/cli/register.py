@@ -26,13 +26,18 @@ def register(
         bool, typer.Option("--verbose", "-v", help="Name the HDF5 files that are no archived runs.")
     ] = False,
 ) -> None:
-    """List the runs of an archive in its catalog, by their files alone. May be repeated at any time."""
+    """List the runs of an archive in its catalog, by their files alone. May be repeated at any time.
+
+    Archived runs whose files are gone are taken off the list.
+    """
     # heavy, and other commands do without it
     from ..catalog import Registrar, catalog_of
     from ..tiled.tree import check_archive
     from .archived_files import ArchivedFiles, Spool
+    from .preflight import check_mounted
 
     root = check_archive(directory)
+    check_mounted(root)
     told = _Told(verbose)
     with Registrar(catalog or catalog_of(root)) as registrar, Spool() as spool:
         files = ArchivedFiles(root, told.other, told.fault)
@@ -40,7 +45,9 @@ def register(
             if run is not None:
                 spool.put(run)
         registrar.register(_watched("listing", spool.in_order(), spool.__len__))
-        typer.echo(f"runs listed in {registrar.place}: {len(spool)}; other files: {told.others}")
+        lost = registrar.remove_lost(files.is_lost)
+        removed = f"; removed, for their files are gone: {lost}" if lost else ""
+        typer.echo(f"runs listed in {registrar.place}: {len(spool)}{removed}; other files: {told.others}")
     if told.faults:
         typer.echo(f"blissdata-bluesky: the lines above say why {told.faults} could not be listed", err=True)
         raise typer.Exit(_UNREADABLE)

@@ -74,10 +74,12 @@ def _checked_tree(
     """The tree to serve, after everything was tried that it needs."""
     from ..catalog import catalog_of
     from ..tiled.tree import check_archive, from_uri
-    from .preflight import check_address, check_catalog
+    from .preflight import check_address, check_catalog, check_mounted
 
     check_address(host, port)
     root = None if archive is None else check_archive(archive)
+    if root is not None:
+        check_mounted(root)
     kept: str | Path | None = catalog if catalog is not None or root is None else catalog_of(root)
     if kept is not None:
         check_catalog(kept)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -288,6 +289,64 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_listed(two: tuple[Run, Run]
         assert sum(words in line for line in told) == 1, (words, told)
     with TiledServer(archive=root, catalog=new) as server, connected(server) as client:
         assert list(client) == [second.uid]
+
+
+def test_runs_whose_files_are_gone_are_taken_off_the_list(
+    two: tuple[Run, Run], redis_url: str, root: Path, tmp_path: Path
+) -> None:
+    """Not those that cannot be read, have another format or a new place, and no live ones."""
+    first, second = two
+    gone, live = Run(scan_id=3), Run(scan_id=4)
+    archived(redis_url, root, tmp_path / "journal", gone)
+    with Registrar(catalog_of(root)) as registrar:
+        registrar.register([Registration(live.uid, live.start[1]), Registration("odd", {}, file="a/\0")])
+        registrar.register(made_up(number, archived=True) for number in range(1200))
+    file, moved, newer = (next(root.rglob(f"{run.uid}.h5")) for run in (gone, first, second))
+    file.unlink()
+    moved.rename(root / moved.name)
+    with h5py.File(newer, "r+") as opened:
+        opened.attrs["bluesky_format"] = 1000
+    result = CliRunner().invoke(app, ["register", str(root)])
+    assert result.exit_code == 1
+    assert f"runs listed in {root}/catalog.db: 1; removed, for their files are gone: 1201; other" in result.stdout
+    with sqlite3.connect(catalog_of(root)) as database:
+        listed = {uid for (uid,) in database.execute("select key from nodes where key != ''")}
+        (sources,) = database.execute("select count(*) from data_sources").fetchone()
+    database.close()
+    assert listed == {first.uid, second.uid, live.uid, "odd"}
+    assert sources == 4
+    assert "removed" not in CliRunner().invoke(app, ["register", str(root)]).stdout
+
+
+def test_what_has_another_file_by_now_stays_on_the_list(tmp_path: Path) -> None:
+    run = made_up(1, archived=True)
+    with Registrar(tmp_path / "catalog.db") as registrar:
+        registrar.register([run])
+        again = run._replace(file="elsewhere.h5")
+
+        def is_lost(file: str) -> bool:
+            # an archiver is faster
+            with Registrar(tmp_path / "catalog.db") as other:
+                other.register([again])
+            return True
+
+        assert registrar.remove_lost(is_lost) == 0
+        assert registrar.remove_lost(lambda _: True) == 1
+
+
+def test_a_mount_point_without_its_disk(two: tuple[Run, Run], root: Path, tmp_path: Path) -> None:
+    root.rename(tmp_path / "disk")
+    root.mkdir()
+    elsewhere = ["--catalog", str(tmp_path / "elsewhere.db")]
+    for command in (["register", str(root)], ["serve", "--archive", str(root), "--port", "0"]):
+        for options in ([], elsewhere):
+            result = CliRunner().invoke(app, [*command, *options])
+            assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+            assert f"nothing was ever archived in {root}, or its disk is not mounted" in result.stderr
+    assert list(root.iterdir()) == []
+    # a copy of files alone is an archive
+    shutil.copy(next((tmp_path / "disk").rglob(f"{two[0].uid}.h5")), root)
+    assert CliRunner().invoke(app, ["register", str(root)]).exit_code == 0
 
 
 def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
