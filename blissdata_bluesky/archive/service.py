@@ -82,7 +82,8 @@ class Archiver:
         stop = stop or threading.Event()
         try:
             while not stop.is_set():
-                was_wanted = wanted()
+                # what is registered after a step is taken by the next one
+                was_wanted = wanted() or self.waiting
                 busy = self.step()
                 if not busy and not was_wanted and not self.waiting:
                     return
@@ -130,6 +131,11 @@ class Archiver:
     def waiting(self) -> bool:
         """Whether there are runs that are not wholly archived, and that can be."""
         return bool(self._runs) or (self._registering.busy and not self._registering.failing)
+
+    @property
+    def left(self) -> int:
+        """How many runs are not archived and listed yet, for whatever reason: their journals are needed."""
+        return len(self._directory.to_archive())
 
     def close(self) -> None:
         """Let go of everything; the next archiver goes on."""
