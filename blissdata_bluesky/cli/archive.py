@@ -131,7 +131,7 @@ def _registering(journal: Path, root: Path, catalog: str | None) -> Iterator[Reg
         from ..catalog.registrar import Registrar
 
         if not registrars:
-            registrars.append(Registrar(catalog or _known(journal, root).read()))
+            registrars.append(Registrar(_known(journal, root).read() if catalog is None else catalog))
         registrars[0].register(Registration(run.uid, run.start, run.stop, run.incomplete, run.file) for run in runs)
         for run in runs:
             if run.complete:

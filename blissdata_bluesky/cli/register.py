@@ -39,7 +39,7 @@ def register(
     root = check_archive(directory)
     check_mounted(root)
     told = _Told(verbose)
-    with Registrar(catalog or catalog_of(root)) as registrar, Spool() as spool:
+    with Registrar(catalog_of(root) if catalog is None else catalog) as registrar, Spool() as spool:
         files = ArchivedFiles(root, told.other, told.fault)
         for run in _watched("reading", files.runs(), files.count):
             if run is not None:

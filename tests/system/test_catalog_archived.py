@@ -349,6 +349,37 @@ def test_a_mount_point_without_its_disk(two: tuple[Run, Run], root: Path, tmp_pa
     assert CliRunner().invoke(app, ["register", str(root)]).exit_code == 0
 
 
+@pytest.mark.parametrize("where", [0, 100, 4096])
+def test_a_damaged_catalog_is_moved_away_and_made_again(root: Path, where: int) -> None:
+    root.mkdir()
+    catalog = catalog_of(root)
+    with Registrar(catalog) as registrar:
+        registrar.register(made_up(number, archived=True) for number in range(500))
+    sqlite3.connect(catalog).close()
+    with catalog.open("r+b") as file:
+        file.seek(where)
+        file.write(b"\xff" * (catalog.stat().st_size - where))
+    for command in (["register", str(root)], ["serve", "--archive", str(root), "--port", "0"]):
+        result = CliRunner().invoke(app, command)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+        assert "move it away" in result.stderr
+        assert "register" in result.stderr
+    catalog.rename(root / "moved-away")
+    (root / ".archive-id").touch()
+    assert CliRunner().invoke(app, ["register", str(root)]).exit_code == 0
+
+
+@pytest.mark.parametrize(("catalog", "words"), [("", "it is empty"), (".", "is a directory")])
+@pytest.mark.parametrize("command", ["register", "archive"])
+def test_a_catalog_that_is_no_file(root: Path, tmp_path: Path, command: str, catalog: str, words: str) -> None:
+    root.mkdir()
+    (root / ".archive-id").touch()
+    options = [str(root)] if command == "register" else ["--root", str(root), "--journal", str(tmp_path)]
+    result = CliRunner().invoke(app, [command, *options, "--catalog", catalog])
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
 def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     for command in (["register", str(missing)], ["serve", "--archive", str(missing), "--port", "0"]):
