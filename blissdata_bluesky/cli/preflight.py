@@ -32,9 +32,14 @@ def check_catalog(catalog: str | Path) -> None:
     Registrar(catalog).close()
 
 
+def is_marked(root: Path) -> bool:
+    """Whether the archiver has marked a directory as the root of an archive."""
+    return (root / MARK_NAME).exists()
+
+
 def check_mounted(root: Path) -> None:
     """Raise ArchiveError for a directory that shows no sign of an archive, as a mount point without its disk."""
-    if (root / MARK_NAME).exists() or catalog_of(root).exists() or hold_any(root):
+    if is_marked(root) or catalog_of(root).exists() or hold_any(root):
         return
     raise ArchiveError(
         f"nothing was ever archived in {root}, or its disk is not mounted (there is no {MARK_NAME}, no catalog and no "

@@ -28,13 +28,14 @@ def register(
 ) -> None:
     """List the runs of an archive in its catalog, by their files alone. May be repeated at any time.
 
-    Archived runs whose files are gone are taken off the list.
+    Archived runs whose files are gone are taken off the list; not off another one (--catalog) when DIR has no mark of
+    an archive, as a directory below its root.
     """
     # heavy, and other commands do without it
     from ..catalog import Registrar, catalog_of
     from ..tiled.tree import check_archive
     from .archived_files import ArchivedFiles, Spool
-    from .preflight import check_mounted
+    from .preflight import check_mounted, is_marked
 
     root = check_archive(directory)
     check_mounted(root)
@@ -45,7 +46,8 @@ def register(
             if run is not None:
                 spool.put(run)
         registrar.register(_watched("listing", spool.in_order(), spool.__len__))
-        lost = registrar.remove_lost(files.is_lost)
+        # of a directory below the root, or of a copy without the mark, the list of the archive may know more
+        lost = registrar.remove_lost(files.is_lost) if catalog is None or is_marked(root) else 0
         removed = f"; removed, for their files are gone: {lost}" if lost else ""
         typer.echo(f"runs listed in {registrar.place}: {len(spool)}{removed}; other files: {told.others}")
     if told.faults:

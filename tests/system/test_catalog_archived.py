@@ -318,6 +318,21 @@ def test_runs_whose_files_are_gone_are_taken_off_the_list(
     assert "removed" not in CliRunner().invoke(app, ["register", str(root)]).stdout
 
 
+def test_a_directory_below_the_root_takes_nothing_off_the_list_of_the_archive(
+    two: tuple[Run, Run], root: Path, tmp_path: Path
+) -> None:
+    first, second = two
+    (file,) = root.rglob(f"{first.uid}.h5")
+    part = root / "part"
+    part.mkdir()
+    file.rename(part / file.name)
+    listed = str(catalog_of(root))
+    result = CliRunner().invoke(app, ["register", str(part), "--catalog", listed])
+    assert (result.exit_code, "removed" in result.stdout) == (0, False), result.output
+    with TiledServer(archive=root) as server, connected(server) as client:
+        assert list(client) == [first.uid, second.uid]
+
+
 def test_what_has_another_file_by_now_stays_on_the_list(tmp_path: Path) -> None:
     run = made_up(1, archived=True)
     with Registrar(tmp_path / "catalog.db") as registrar:
