@@ -17,6 +17,7 @@ import psutil
 from blissdata_bluesky import BlissdataWriter
 from blissdata_bluesky.archive.run import RunArchiver
 from blissdata_bluesky.archive.state import load_state, state_path
+from blissdata_bluesky.external import Roots
 from blissdata_bluesky.journal import Header, JournalDirectory
 from blissdata_bluesky.mapping import PathTemplate
 from blissdata_bluesky.packing import pack_document
@@ -86,7 +87,7 @@ def archive_alone(run: documents.Documents) -> Alone:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "archive"
         _, journal, size = write_journal(Path(directory) / "journal", root, run)
-        archiver = RunArchiver(journal, root)
+        archiver = RunArchiver(journal, root, Roots.configured())
         began, cpu = time.perf_counter(), time.process_time()
         while archiver.step():
             pass

@@ -32,6 +32,7 @@ from tiled.catalog import orm
 from tiled.client import from_uri
 from tiled.queries import Comparison, Eq, FullText
 
+from blissdata_bluesky.archive.root import MARK_NAME
 from blissdata_bluesky.catalog import Registrar, Registration, catalog_of
 from blissdata_bluesky.server.embedded import free_port
 from tests.system.postgresql import running
@@ -196,6 +197,8 @@ def measure(url: str, server: psutil.Process, count: int, filled: float) -> Resu
 def ours(uri: str, root: Path, count: int) -> Result:
     """Our server, of archived runs alone."""
     filled = fill_ours(uri, count)
+    # without it, the root would be taken for the mount point of an archive that is away
+    (root / MARK_NAME).touch()
     command = ("blissdata-bluesky", "serve", "--archive", str(root), "--catalog", uri, "--port", "0")
     with served(*command, ready=r'from_uri\("(.*)"\)') as (url, server):
         return measure(url, server, count, filled)

@@ -146,7 +146,11 @@ def theirs(directory: Path, run: documents.Documents, warm_up: documents.Documen
 
 def main(quick: Annotated[bool, typer.Option(help="A tenth of the events.")] = False) -> None:
     """Print one table."""
-    events = 10_000 if quick else 100_000
+    compare(10_000 if quick else 100_000)
+
+
+def compare(events: int) -> None:
+    """Read a run of so many events from each server, and print the table."""
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as directory, RedisServer() as redis:
         root = Path(directory)

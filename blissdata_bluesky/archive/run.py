@@ -42,6 +42,8 @@ class ArchivedRun(NamedTuple):
     """Its path below the root of the archive."""
     complete: bool
     """Whether nothing will follow."""
+    journal_is_needed: bool = False
+    """Whether documents stand nowhere else, as they are none that event-model knows."""
 
 
 class RunArchiver:
@@ -83,19 +85,31 @@ class RunArchiver:
     @property
     def lacks(self) -> str:
         """What the log is to tell of a run that is archived and not whole; "" of all others."""
-        reason = self.damage.reason if self.damage else self._reader.failure
+        reason = self.damage.reason if self.damage else self._reader.failure or self._left_out
         if not reason:
             return ""
-        there = f"its file {self.path} has what stands before that" if self.path.exists() else "it has no file"
+        path = self._kept.path
+        there = f"its file {path} has all that can be rows" if path.exists() else "it has no file"
         return f"run {self.header.uid}: {reason}; {there}. What Redis has of it can be read as long as it is there"
+
+    @property
+    def _left_out(self) -> str:
+        return self._mapper.complaints.left_out if self._mapper is not None else ""
 
     @property
     def result(self) -> ArchivedRun | None:
         """What is to be registered; None before the start document has come."""
         if self._mapper is None:
             return None
-        incomplete = self._mapper.incomplete
-        return ArchivedRun(self.header.uid, self._start, self._stop, incomplete, self._kept.name, self.complete)
+        return ArchivedRun(
+            self.header.uid,
+            self._start,
+            self._stop,
+            self._mapper.incomplete,
+            self._kept.name,
+            self.complete,
+            bool(self._left_out),
+        )
 
     @property
     def owned(self) -> bool:

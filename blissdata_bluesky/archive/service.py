@@ -85,7 +85,8 @@ class Archiver:
         stop = stop or threading.Event()
         try:
             while not stop.is_set():
-                was_wanted = wanted()
+                # what is registered after a step is taken by the next one
+                was_wanted = wanted() or self.waiting
                 busy = self.step()
                 if not busy and not was_wanted and not self.waiting:
                     return
@@ -111,7 +112,8 @@ class Archiver:
         """Let go of the journals of runs that are sealed and registered."""
         for stem, run in self._registering.take_done():
             if run.complete:
-                self._directory.archived(self._directory.path / f"{stem}{Fate.UNFINISHED}")
+                path = self._directory.path / f"{stem}{Fate.UNFINISHED}"
+                self._directory.archived(path, needed=run.journal_is_needed)
                 logger.info("run %s is archived in %s", run.uid, run.file)
 
     def _is_away(self) -> bool:
@@ -145,6 +147,11 @@ class Archiver:
             return True
         # asked last: what has just been registered is here
         return self._registering.has_done and not self._away
+
+    @property
+    def left(self) -> int:
+        """How many runs are not archived and listed yet, for whatever reason: their journals are needed."""
+        return len(self._directory.to_archive())
 
     def close(self) -> None:
         """Let go of everything; the next archiver goes on: when this process has ended, if it still seals a run."""

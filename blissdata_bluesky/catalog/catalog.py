@@ -130,6 +130,33 @@ class Catalog:
         for uid in uids:
             self._recent.drop(uid)
 
+    async def archived(self, after: int = 0) -> list[tuple[int, str, str]]:
+        """Some archived runs, in the order of their registration: place in that order, uid, file.
+
+        `after`: those that come after this place; none are returned when there are no more.
+        """
+        columns = (_NODES.c.id, _NODES.c.key, _SOURCES.c.parameters)
+        joined = select(*columns).join(_SOURCES, _SOURCES.c.node_id == _NODES.c.id)
+        archived = joined.where(
+            _NODES.c.parent == ROOT_ID, _NODES.c.id > after, _SOURCES.c.mimetype == ARCHIVED_MIMETYPE
+        )
+        async with self._engine.connect() as connection:
+            found = await connection.execute(archived.order_by(_NODES.c.id).limit(BATCH))
+            return [(place, uid, str(parameters["file"])) for place, uid, parameters in found]
+
+    async def remove_archived(self, files: Mapping[str, str]) -> int:
+        """Take archived runs off the list: uid → file. Those that have another file by now stay on it.
+
+        Returns how many there were.
+        """
+        async with changing(self._engine) as connection:
+            nodes = await connection.execute(_known(list(files)))
+            ids = [node.id for node in nodes if source_values(files[node.key])["parameters"] == node.parameters]
+            await connection.execute(delete(orm.Node).where(orm.Node.id.in_(ids)))
+        for uid in files:
+            self._recent.drop(uid)
+        return len(ids)
+
     async def uids(self) -> dict[str, bool]:
         """The uids of the live runs, in this order, each with whether it is known how the run ended."""
         dialect = self._engine.dialect.name

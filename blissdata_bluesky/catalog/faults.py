@@ -18,6 +18,8 @@ _HIDDEN = "..."
 
 def check_uri(catalog: str | Path) -> None:
     """Raise CatalogError for what names no SQLite file and no PostgreSQL database."""
+    if catalog == "":
+        raise CatalogError(_not_usable("what is given as catalog", "it is empty"))
     try:
         url = _url(catalog)
         backend = url.get_backend_name()
@@ -26,6 +28,8 @@ def check_uri(catalog: str | Path) -> None:
         raise CatalogError(_not_usable("what is given as catalog", "it cannot be parsed")) from error
     if backend not in DATABASES:
         raise CatalogError(_not_usable(shown(catalog), f"{backend} is not supported"))
+    if backend == "sqlite" and url.database and Path(url.database).is_dir():
+        raise CatalogError(f"the catalog {url.database} is a directory: give a file, {url.database}/catalog.db")
 
 
 def try_file(catalog: str | Path) -> None:
@@ -42,6 +46,12 @@ def as_catalog_error(error: BaseException, catalog: str | Path) -> CatalogError:
         return CatalogError(
             f"the catalog {place} was made by another version of Tiled: "
             "run `tiled catalog upgrade-database` on it, or give a new one"
+        )
+    if _is_damaged(error):
+        return CatalogError(
+            f"the catalog {place} is damaged, or another kind of file ({_reason(error, url)}): end the programs that use "
+            "it and move it away, with its -wal and -shm; `blissdata-bluesky register` makes it again from the files of "
+            "the archive. If it is something else, give another file"
         )
     remedy = (
         "give a SQLite file, or a new one in a directory that exists and can be written to"
@@ -77,6 +87,12 @@ def _not_usable(place: str, reason: str) -> str:
         f"{place} is not a usable catalog ({reason}): give a file, sqlite:///file or "
         "postgresql://user:password@host:port/database, with special characters of the password percent-encoded"
     )
+
+
+def _is_damaged(error: BaseException) -> bool:
+    """Whether SQLite finds no database in the file, or a broken one."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(cause, "sqlite_errorname", "")).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def _reason(error: BaseException, url: URL) -> str:

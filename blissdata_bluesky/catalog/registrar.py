@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
@@ -18,7 +18,8 @@ from .catalog import BATCH, Catalog
 from .faults import as_catalog_error, check_uri, shown, try_file
 from .registration import Registration
 
-_Change: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+_T = TypeVar("_T")
+_Change: TypeAlias = Callable[[], Coroutine[Any, Any, _T]]
 
 CONNECT_SECONDS = 15.0
 _CHANGE_SECONDS = 60.0
@@ -66,6 +67,19 @@ class Registrar:
             some.sort(key=attrgetter("time"))
             self._insist(partial(self._catalog.register_many, some), _CHANGE_SECONDS)
 
+    def remove_lost(self, is_lost: Callable[[str], bool]) -> int:
+        """Take the archived runs off the list whose files `is_lost` says are gone; how many there were.
+
+        Raises CatalogError.
+        """
+        removed = after = 0
+        while some := self._insist(partial(self._catalog.archived, after), _CHANGE_SECONDS):
+            after = some[-1][0]
+            lost = {uid: file for _, uid, file in some if is_lost(file)}
+            if lost:
+                removed += self._insist(partial(self._catalog.remove_archived, lost), _CHANGE_SECONDS)
+        return removed
+
     def close(self) -> None:
         """Close the connections, unless another thread is registering for long. May be repeated."""
         if not self._lock.acquire(timeout=_CLOSE_SECONDS):
@@ -90,22 +104,22 @@ class Registrar:
         try_file(self._uri)
         await self._catalog.startup()
 
-    def _insist(self, change: _Change, seconds: float) -> None:
-        """Make a change, again when that may help. Raises CatalogError."""
+    def _insist(self, change: _Change[_T], seconds: float) -> _T:
+        """Make a change, or ask for something, again when that may help. Raises CatalogError."""
         try:
             with self._lock:
-                self._runner.run(_limited(partial(_repeated, change), seconds))
+                return self._runner.run(_limited(partial(_repeated, change), seconds))
         # each driver has errors of its own, of no common class
         except Exception as error:
             raise as_catalog_error(error, self._uri) from error
 
 
-async def _limited(change: _Change, seconds: float) -> None:
+async def _limited(change: _Change[_T], seconds: float) -> _T:
     async with asyncio.timeout(seconds):
-        await change()
+        return await change()
 
 
-async def _repeated(change: _Change) -> None:
+async def _repeated(change: _Change[_T]) -> _T:
     for pause in _PAUSES:
         try:
             return await change()

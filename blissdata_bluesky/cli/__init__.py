@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -18,20 +22,40 @@ from .redis import redis
 from .register import register
 from .serve import serve
 
-FAULT = 2
+FAULT, INTERRUPTED = 2, 130
 
 
 class _Commands(TyperGroup):
-    """Prints an error of this package as one line instead of a traceback."""
+    """Prints an error of this package, or that it was interrupted, as one line instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _interruptible():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("blissdata-bluesky: interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
         except BlissdataBlueskyError as error:
             if ctx.params["debug"]:
                 raise
             typer.echo(f"blissdata-bluesky: {error}", err=True)
             raise typer.Exit(FAULT) from None
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does, unless the command wants it otherwise."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None: of a program in C that Python is embedded in
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)

@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import JournalError
 from ..telling import Teller
 from ..writer import DEFAULT_JOURNAL
+from .directories import a_directory
 from .external_root import ExternalRoots
+from .words import counted
 
+LEFT = 1
 _ONCE_SECONDS = 60.0
 
 if TYPE_CHECKING:
@@ -29,9 +33,11 @@ if TYPE_CHECKING:
 
 
 def archive(
-    root: Annotated[Path, typer.Option(file_okay=False, help="Directory of the archive, as the writers name it.")],
+    root: Annotated[
+        Path, typer.Option(parser=a_directory, metavar="DIR", help="Directory of the archive, as the writers name it.")
+    ],
     journal: Annotated[
-        Path, typer.Option(file_okay=False, help="Directory of the journals, as the writers name it.")
+        Path, typer.Option(parser=a_directory, metavar="DIR", help="Directory of the journals, as the writers name it.")
     ] = DEFAULT_JOURNAL,
     catalog: Annotated[
         str | None,
@@ -43,7 +49,10 @@ def archive(
     external_root: ExternalRoots = None,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
 ) -> None:
-    """Archive runs while they go on: one NeXus/HDF5 file each, until Ctrl-C."""
+    """Archive runs while they go on: one NeXus/HDF5 file each, until Ctrl-C.
+
+    With --once, the exit code is 1 when something is left, whose journals are needed.
+    """
     # heavy, and other commands do without it
     from ..archive.lock import Patience
     from ..archive.service import Archiver
@@ -55,6 +64,9 @@ def archive(
         # an exception might be raised where Python ignores it
         signal.signal(number, lambda *_: stop.set())
     directory = journal.expanduser().absolute()
+    is_new = not directory.is_dir()
+    if once and is_new:
+        raise JournalError(f"there is no directory of journals {directory}: give the one that the writers have")
     tell = Teller(typer.echo, "what is archived cannot be printed; it is archived and listed all the same")
     with _registering(directory, root, catalog, tell) as register:
         # one that a writer has started may be about to end
@@ -64,9 +76,23 @@ def archive(
         if catalog is not None and register is not None:
             _known(directory, root).write(catalog)
         tell(f"archiving {journal} in {archiver.root}{'' if once else '; Ctrl-C ends it'}")
+        if is_new:
+            tell(f"{directory} is new: it is empty until a writer is given it")
         archiver.run(_wanted(once=once, until_eof=until_eof), stop)
         if once:
-            tell("nothing is left to be done now")
+            _say_what_is_left(archiver.left, directory, tell, interrupted=stop.is_set())
+
+
+def _say_what_is_left(left: int, journal: Path, tell: Teller, *, interrupted: bool) -> None:
+    if not left:
+        tell("nothing is left to be done now")
+        return
+    why = "for it was interrupted" if interrupted else "the lines above say why"
+    typer.echo(
+        f"blissdata-bluesky: {counted(left, 'run')} not wholly archived, {why}: what {journal} has of them is needed",
+        err=True,
+    )
+    raise typer.Exit(LEFT)
 
 
 def _wanted(*, once: bool, until_eof: bool) -> Callable[[], bool]:
@@ -107,7 +133,7 @@ def _registering(journal: Path, root: Path, catalog: str | None, tell: Teller) -
         from ..catalog.registrar import Registrar
 
         if not registrars:
-            registrars.append(Registrar(catalog or _known(journal, root).read()))
+            registrars.append(Registrar(_known(journal, root).read() if catalog is None else catalog))
         registrars[0].register(Registration(run.uid, run.start, run.stop, run.incomplete, run.file) for run in runs)
         for run in runs:
             if run.complete:

@@ -32,6 +32,16 @@ class ArchivedFiles:
         """How many files there are to look into."""
         return sum(1 for _ in _files(self._root, lambda _: None))
 
+    def is_lost(self, file: str) -> bool:
+        """Whether the file of a run that is listed is gone; one that cannot be looked at is not."""
+        try:
+            (self._root / file).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except (OSError, ValueError):
+            return False
+        return False
+
     def runs(self) -> Iterator[Registration | None]:
         """One answer for each file, in no order: None where there is nothing to be listed."""
         files: dict[str, str] = {}
@@ -96,6 +106,11 @@ class Spool:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def hold_any(root: Path) -> bool:
+    """Whether there is any HDF5 file below a directory."""
+    return next(_files(root, lambda _: None), None) is not None
 
 
 def _files(root: Path, unreadable: Callable[[OSError], None]) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ..demo.errors import DemoDirectoryError
 from ..errors import RedisServerNotFoundError
+from .directories import a_directory
 
 MODULES = ("bluesky_tiled_plugins", "fastapi", "ophyd", "pandas", "pyarrow", "tiled", "uvicorn")
 DIFFERENT, MISSING, INTERRUPTED = 1, 2, 130
@@ -23,7 +24,11 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End when the plans are done and all is checked.")] = False,
     directory: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Keep journal, data, logs and catalog here; without it, nothing is kept."),
+        typer.Option(
+            parser=a_directory,
+            metavar="DIR",
+            help="Keep journal, data, logs and catalog here; without it, nothing is kept.",
+        ),
     ] = None,
 ) -> None:
     """Run Bluesky plans, and watch blissdata and Tiled read them while they run.

@@ -18,6 +18,7 @@ from ..protocol import SCAN_PREFIX
 from ..publish.database import named_errors, refuse_other_databases
 from ..publish.report import DatabaseReport, OpenScan, inspect
 from ..writer import DEFAULT_JOURNAL
+from .directories import a_directory
 from .findings import Finding, Level, of_database, of_packages, summed_up, versions
 from .journal.shown import shown_bytes, shown_seconds, shown_text
 from .journal_report import Behind, JournalReport, examine, of_journals, of_scans
@@ -31,7 +32,10 @@ SIGNS = {Level.OK: "[green]ok[/]", Level.WARNING: "[yellow]warning[/]", Level.ER
 def doctor(
     redis: Annotated[str | None, typer.Option(help="URL of the server to look at.", metavar="URL")] = None,
     journal: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Directory of journals to look at; without it, the usual one.")
+        Path | None,
+        typer.Option(
+            parser=a_directory, metavar="DIR", help="Directory of journals to look at; without it, the usual one."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

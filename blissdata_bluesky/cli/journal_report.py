@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from rich.filesize import decimal
 
 from ..connection import redact, target
-from ..errors import JournalError
+from ..errors import ArchiveError, JournalError
 from ..journal import Fate, JournalDirectory
 from ..journal.listing import ListedJournal, list_journals, look_at
 from ..journal.network import network_file_system
 from ..publish.report import DatabaseReport
 from .findings import Finding, Level
 from .journal.shown import in_words, shown_seconds, shown_time, unsent_since
+from .words import are, counted
 
 if TYPE_CHECKING:
     from ..archive.report import WaitingRun
@@ -66,6 +67,8 @@ class Unarchived:
     """Whether Redis has the whole run, or does not take it."""
     attended: bool
     """Whether an archiver is at work here."""
+    away: str = ""
+    """Why nothing can be written to the archive, which is not the one that it was."""
 
     @property
     def late(self) -> bool:
@@ -203,7 +206,20 @@ def _unarchived_run(run: WaitingRun) -> Unarchived:
         silent=max(0.0, time.time() - listed.modified),
         over=listed.fate != Fate.UNFINISHED,
         attended=run.attended,
+        away=_away(run.journal.parent, Path(run.header.archive)),
     )
+
+
+def _away(journal: Path, root: Path) -> str:
+    """What the archiver says of an archive that is not there; nothing of one that is, or never was."""
+    from ..archive.root import ArchiveRoot, path_beside
+
+    try:
+        if path_beside(journal, root, ".root").exists():
+            ArchiveRoot(journal, root)
+    except ArchiveError as error:
+        return str(error)
+    return ""
 
 
 def _journals(report: JournalReport) -> Finding:
@@ -224,7 +240,9 @@ def _lag(report: JournalReport) -> Finding:
     if not report.behind:
         return Finding(Level.OK, "lag", "none")
     total, oldest = sum(run.unsent for run in report.behind), max(run.age for run in report.behind)
-    message = f"{decimal(total)} of {len(report.behind)} runs not sent, the oldest for {shown_seconds(oldest)}"
+    message = (
+        f"{decimal(total)} of {counted(len(report.behind), 'run')} not sent, the oldest for {shown_seconds(oldest)}"
+    )
     return Finding(Level.OK, "lag", message)
 
 
@@ -235,26 +253,29 @@ def _archiver(report: JournalReport) -> Iterator[Finding]:
         message = f"run {run.uid}: {decimal(run.unwritten)} of its journal are not in {run.file}"
         message += f", the oldest for {shown_seconds(run.age)}" + _reason(report, run)
         yield Finding(Level.ERROR, "archiver", message, _remedy(report, run))
-    if len(late) > _MOST_SHOWN:
-        yield Finding(Level.ERROR, "archiver", f"{len(late) - _MOST_SHOWN} more runs are as late, of {len(runs)}")
+    if (more := len(late) - _MOST_SHOWN) > 0:
+        yield Finding(Level.ERROR, "archiver", f"{more} more {are(more)} as late, of {counted(len(runs), 'run')}")
     yield from _unattended(report, [run for run in runs if not run.attended and run not in late])
     for run in [run for run in runs if run.unsealed][:_MOST_SHOWN]:
         message = f"run {run.uid}: {run.file} has all since {shown_seconds(run.silent)}, and is not sealed and listed"
         yield Finding(Level.WARNING, "archiver", message + _reason(report, run), _remedy(report, run))
     if not late and all(run.attended and not run.unsealed for run in runs):
-        message = f"{len(runs)} runs are being archived" if runs else "no run is to be archived"
+        message = f"{counted(len(runs), 'run')} {are(len(runs))} being archived" if runs else "no run is to be archived"
         yield Finding(Level.OK, "archiver", message)
 
 
 def _unattended(report: JournalReport, runs: Sequence[Unarchived]) -> Iterator[Finding]:
     for root in sorted({run.archive for run in runs}):
         count = sum(run.archive == root for run in runs)
-        message = f"{count} runs are to be archived in {root}, and no archiver is at work on {report.directory}"
+        message = f"{counted(count, 'run')} {are(count)} to be archived in {root}, "
+        message += f"and no archiver is at work on {report.directory}"
         yield Finding(Level.WARNING, "archiver", message, _starts(report, root))
 
 
 def _reason(report: JournalReport, run: Unarchived) -> str:
-    """What the archiver has noted of this run, unless another fault came after it."""
+    """Why it cannot be archived: what is seen of its archive, or what the archiver noted of it last of all."""
+    if run.away:
+        return f": {run.away}"
     message = str(report.fault.get("message")) if report.fault else ""
     # what a publisher notes does not name the file
     return f": {message.removeprefix(f'run {run.uid}: ')}" if run.uid in message and run.file in message else ""
@@ -263,6 +284,8 @@ def _reason(report: JournalReport, run: Unarchived) -> str:
 def _remedy(report: JournalReport, run: Unarchived) -> str:
     if not run.attended:
         return _starts(report, run.archive)
+    if run.away:
+        return "when it is back, the archiver goes on by itself"
     if _reason(report, run):
         return "mend that and restart the archiver; the journal is kept until then"
     return (

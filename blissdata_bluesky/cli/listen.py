@@ -17,6 +17,7 @@ from ..connection import redact
 from ..listening import Link, Listener, Serializer, Silence, Subscription, zmq_address
 from ..mapping import DEFAULT_PATH_TEMPLATE, PathTemplate
 from ..writer import DEFAULT_JOURNAL, BlissdataWriter
+from .directories import a_directory
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -30,9 +31,12 @@ _DRAIN_SECONDS = 2.0
 def listen(
     zmq: Annotated[str, typer.Option(help="HOST:PORT at which bluesky-0MQ-proxy publishes: its second port.")],
     redis: Annotated[str, typer.Option(help="URL of the Redis to publish to.")],
-    journal: Annotated[Path, typer.Option(file_okay=False, help="Directory of the journals.")] = DEFAULT_JOURNAL,
+    journal: Annotated[
+        Path, typer.Option(parser=a_directory, metavar="DIR", help="Directory of the journals.")
+    ] = DEFAULT_JOURNAL,
     archive: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Root of the archive: each run becomes a file there.")
+        Path | None,
+        typer.Option(parser=a_directory, metavar="DIR", help="Root of the archive: each run becomes a file there."),
     ] = None,
     path_template: Annotated[
         str, typer.Option(help="Path of a run's file below the archive, over its start document.")

@@ -1,4 +1,7 @@
-"""What `serve` tries before it starts: uvicorn would tell of a fault with a traceback, or not at all."""
+"""What `serve` and `register` try before they start.
+
+Of what `serve` meets later, uvicorn would tell with a traceback, or not at all.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import errno
 import socket
 from pathlib import Path
 
-from ..catalog import Registrar
-from ..errors import TiledServerError
+from ..archive.root import MARK_NAME
+from ..catalog import Registrar, catalog_of
+from ..errors import ArchiveError, TiledServerError
+from .archived_files import hold_any
 
 
 def check_address(host: str, port: int) -> None:
@@ -25,6 +30,21 @@ def check_address(host: str, port: int) -> None:
 def check_catalog(catalog: str | Path) -> None:
     """Open the database and make what is missing in it. Raises CatalogError."""
     Registrar(catalog).close()
+
+
+def is_marked(root: Path) -> bool:
+    """Whether the archiver has marked a directory as the root of an archive."""
+    return (root / MARK_NAME).exists()
+
+
+def check_mounted(root: Path) -> None:
+    """Raise ArchiveError for a directory that shows no sign of an archive, as a mount point without its disk."""
+    if is_marked(root) or catalog_of(root).exists() or hold_any(root):
+        return
+    raise ArchiveError(
+        f"nothing was ever archived in {root}, or its disk is not mounted (there is no {MARK_NAME}, no catalog and no "
+        "file of a run): mount it, or start the writer or the archiver first, which make the archive"
+    )
 
 
 def _not_ours(host: str, port: int, reason: str) -> str:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..server import RedisServer
+from .directories import a_directory
 
 
 def redis(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port on 127.0.0.1; 0 picks a free one.")] = 0,
     maxmemory: Annotated[str | None, typer.Option(help='Bound of the memory, for example "2gb".')] = None,
     directory: Annotated[
-        Path | None, typer.Option(file_okay=False, help="Keep data and log here; without it, nothing is kept.")
+        Path | None,
+        typer.Option(parser=a_directory, metavar="DIR", help="Keep data and log here; without it, nothing is kept."),
     ] = None,
 ) -> None:
     """Run a Redis with all that blissdata needs, until Ctrl-C."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with RedisServer(port, maxmemory, directory) as server:
             typer.echo(_welcome(server.url, directory))

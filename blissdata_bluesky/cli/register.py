@@ -10,13 +10,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .directories import a_directory
+
 _UNREADABLE = 1
 
 _Item = TypeVar("_Item")
 
 
 def register(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Root of the archive.")],
+    directory: Annotated[Path, typer.Argument(parser=a_directory, metavar="DIR", help="Root of the archive.")],
     catalog: Annotated[
         str | None, typer.Option(help="A file, sqlite:///… or postgresql://…; the default is catalog.db in DIR.")
     ] = None,
@@ -24,21 +26,30 @@ def register(
         bool, typer.Option("--verbose", "-v", help="Name the HDF5 files that are no archived runs.")
     ] = False,
 ) -> None:
-    """List the runs of an archive in its catalog, by their files alone. May be repeated at any time."""
+    """List the runs of an archive in its catalog, by their files alone. May be repeated at any time.
+
+    Archived runs whose files are gone are taken off the list; not off another one (--catalog) when DIR has no mark of
+    an archive, as a directory below its root.
+    """
     # heavy, and other commands do without it
     from ..catalog import Registrar, catalog_of
     from ..tiled.tree import check_archive
     from .archived_files import ArchivedFiles, Spool
+    from .preflight import check_mounted, is_marked
 
     root = check_archive(directory)
+    check_mounted(root)
     told = _Told(verbose)
-    with Registrar(catalog or catalog_of(root)) as registrar, Spool() as spool:
+    with Registrar(catalog_of(root) if catalog is None else catalog) as registrar, Spool() as spool:
         files = ArchivedFiles(root, told.other, told.fault)
         for run in _watched("reading", files.runs(), files.count):
             if run is not None:
                 spool.put(run)
         registrar.register(_watched("listing", spool.in_order(), spool.__len__))
-        typer.echo(f"runs listed in {registrar.place}: {len(spool)}; other files: {told.others}")
+        # of a directory below the root, or of a copy without the mark, the list of the archive may know more
+        lost = registrar.remove_lost(files.is_lost) if catalog is None or is_marked(root) else 0
+        removed = f"; removed, for their files are gone: {lost}" if lost else ""
+        typer.echo(f"runs listed in {registrar.place}: {len(spool)}{removed}; other files: {told.others}")
     if told.faults:
         typer.echo(f"blissdata-bluesky: the lines above say why {told.faults} could not be listed", err=True)
         raise typer.Exit(_UNREADABLE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,15 @@ import typer
 
 from ..connection import redact
 from ..errors import RedisUnreachableError, TiledServerError
+from .directories import a_directory
 from .external_root import ExternalRoots
 
 
 def serve(
     redis: Annotated[str | None, typer.Option(help="URL of the Redis that BlissdataWriter writes to.")] = None,
-    archive: Annotated[Path | None, typer.Option(file_okay=False, help="Directory of the archived runs.")] = None,
+    archive: Annotated[
+        Path | None, typer.Option(parser=a_directory, metavar="DIR", help="Directory of the archived runs.")
+    ] = None,
     catalog: Annotated[
         str | None,
         typer.Option(
@@ -35,7 +37,11 @@ def serve(
     public: Annotated[bool, typer.Option("--public", help="Let everybody read without a key.")] = False,
     journal: Annotated[
         Path | None,
-        typer.Option(file_okay=False, help="Finish the runs that writers on this directory leave when they die."),
+        typer.Option(
+            parser=a_directory,
+            metavar="DIR",
+            help="Finish the runs that writers on this directory leave when they die.",
+        ),
     ] = None,
     external_root: ExternalRoots = None,
 ) -> None:
@@ -46,7 +52,8 @@ def serve(
         raise typer.BadParameter("it needs --redis, into which the runs are finished", param_hint="--journal")
     if api_key is not None and not (api_key.isascii() and api_key.isalnum()):
         raise typer.BadParameter("only letters and digits", param_hint="--api-key")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if journal is not None and not journal.expanduser().is_dir():
+        typer.echo(f"blissdata-bluesky: {journal} is new: it is empty until a writer is given it", err=True)
     try:
         # heavy, and other commands do without it
         from ..tiled.server import is_loopback, make_app, new_api_key
@@ -67,10 +74,12 @@ def _checked_tree(
     """The tree to serve, after everything was tried that it needs."""
     from ..catalog import catalog_of
     from ..tiled.tree import check_archive, from_uri
-    from .preflight import check_address, check_catalog
+    from .preflight import check_address, check_catalog, check_mounted
 
     check_address(host, port)
     root = None if archive is None else check_archive(archive)
+    if root is not None:
+        check_mounted(root)
     kept: str | Path | None = catalog if catalog is not None or root is None else catalog_of(root)
     if kept is not None:
         check_catalog(kept)

@@ -89,8 +89,11 @@ class JournalDirectory:
         journal.on_failure = lambda failed: self._tell(failed.header.uid, f"{failed.path}: {failed.failed}")
         return journal
 
-    def finish(self, journal: RunJournal) -> None:
-        """Set a journal aside whose run Redis has whole. One that the archive has as well is removed."""
+    def finish(self, journal: RunJournal, *, needed: bool = False) -> None:
+        """Set a journal aside whose run Redis has whole. One that the archive has as well is removed.
+
+        `needed`: but for what retention says, as it has documents that neither of them has.
+        """
         if not journal.failed:
             self._tell_again(journal)
         if journal.header.archive and not journal.whole:
@@ -101,15 +104,18 @@ class JournalDirectory:
             return
         self._set_aside(journal, Fate.FINISHED)
         # asked after it was renamed, as the archiver asks in the opposite order: one of both sees that all is done
-        if journal.header.archive and not journal.path.with_suffix(ARCHIVE_SUFFIX).exists():
+        if journal.header.archive and not needed and not journal.path.with_suffix(ARCHIVE_SUFFIX).exists():
             self._remove_whole(journal.path)
         if time.monotonic() - self._pruned > _PRUNE_SECONDS:
             self.prune()
 
-    def archived(self, path: Path) -> None:
-        """The archive has the whole run of the journal that was found as `path`: it goes once Redis has it as well."""
+    def archived(self, path: Path, *, needed: bool = False) -> None:
+        """The archive has the whole run of the journal that was found as `path`: it goes once Redis has it as well.
+
+        `needed`: as in `finish`.
+        """
         self._remove(path.with_suffix(ARCHIVE_SUFFIX))
-        if (finished := path.with_suffix(Fate.FINISHED)).exists():
+        if not needed and (finished := path.with_suffix(Fate.FINISHED)).exists():
             self._remove_whole(finished)
 
     def keep_damaged(self, path: Path) -> Path:

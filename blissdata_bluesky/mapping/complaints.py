@@ -48,8 +48,8 @@ class Complaints:
         if self._is_told(subject):
             return
         logger.error(
-            "run %s, stream %r: %s %s: %s. The run goes on without it and ends as FAILURE; its journal is kept, from "
-            "which `blissdata-bluesky journal export` takes it. Check the plan or device that emitted it against "
+            "run %s, stream %r: %s %s: %s. The run goes on without it and ends as FAILURE; its journal is kept for a "
+            "while, from which `blissdata-bluesky journal export` takes it. Check the plan or device that emitted it against "
             "event-model. Further documents of this descriptor that do not fit are counted, and not reported.",
             self._uid,
             stream.name if stream else document.get("name"),

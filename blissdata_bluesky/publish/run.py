@@ -98,6 +98,11 @@ class RunPublisher:
         return self._mapper.incomplete if self._mapper is not None else ""
 
     @property
+    def left_out(self) -> str:
+        """Of which documents Redis has nothing, as they are none that event-model knows; "" for none."""
+        return self._mapper.complaints.left_out if self._mapper is not None else ""
+
+    @property
     def _inline(self) -> bool:
         """Whether the file's writer follows the streams in Redis, and not the journal."""
         return self._feed.journal is not None and not self._feed.journal.header.archive

@@ -91,7 +91,10 @@ class RunPublishers:
         """Put the journal where it belongs, of a run that is done or was abandoned."""
         try:
             if self._journals is not None and feed.journal is not None:
-                (self._journals.abandon if run.abandoned else self._journals.finish)(feed.journal)
+                if run.abandoned:
+                    self._journals.abandon(feed.journal)
+                else:
+                    self._journals.finish(feed.journal, needed=bool(run.left_out))
         except Exception:
             logger.exception("run %s: its journal could not be set aside; report this", feed.uid)
 

@@ -5,6 +5,7 @@ from .interface import Column, Document, ExternalColumn, Run, RunSource, RunStre
 from .joined_source import JoinedRuns
 from .redis_source import RedisRuns
 from .rewind import is_increasing, last_frames_of_each, last_of_each
+from .run import StoredRun
 
 __all__ = [
     "ArchivedRuns",
@@ -16,6 +17,7 @@ __all__ = [
     "Run",
     "RunSource",
     "RunStream",
+    "StoredRun",
     "Table",
     "is_increasing",
     "last_frames_of_each",

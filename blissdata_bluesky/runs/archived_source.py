@@ -52,6 +52,18 @@ class ArchivedRuns:
         # a file that was moved is another one
         return self._kept.get((uid, path), lambda: StoredRun(FileStore(path, uid), self._cache, uid, self.roots))
 
+    def at(self, uid: str, path: str) -> tuple[str, StoredRun] | None:
+        """The run in the file at `path`, absolute, and that relative to the root; None when no file of ours is there.
+
+        It is not searched for elsewhere. Raises RunNotFoundError for another run's file, RunUnavailableError,
+        DamagedRunError.
+        """
+        file = self.files.inside(path) if path else None
+        if file is None or not file.is_file():
+            return None
+        run = StoredRun(FileStore(file, uid), self._cache, uid, self.roots)
+        return file.relative_to(self.files.root).as_posix(), run
+
     def close(self) -> None:
         """Forget what is cached."""
         self._kept.clear()

@@ -30,7 +30,7 @@ class ArchiveFiles:
 
         Raises RunNotFoundError when that is outside the root.
         """
-        path = self._inside(file)
+        path = self.inside(file)
         if path is None:
             raise RunNotFoundError(
                 f"run {uid}: its file is said to be {file!r}, which is outside the archive {self.root} and therefore "
@@ -40,7 +40,7 @@ class ArchiveFiles:
 
     def expect(self, uid: str, file: str) -> None:
         """The same, but only if nobody knows better, and a path outside the root is one of another archive."""
-        known, path = self.known(uid), self._inside(file)
+        known, path = self.known(uid), self.inside(file)
         if path is not None and not (known is not None and known.is_file()):
             self._learn(uid, path)
 
@@ -79,11 +79,12 @@ class ArchiveFiles:
             is_named = name in str(place.relative_to(self.root))
             for file in sorted(files):
                 if (is_named or name in file) and file.endswith(FILE_SUFFIXES):
-                    path = self._inside(place / file)
+                    path = self.inside(place / file)
                     if path is not None and path.is_file():
                         yield path
 
-    def _inside(self, file: str | Path) -> Path | None:
+    def inside(self, file: str | Path) -> Path | None:
+        """Where a file is, relative to the root or absolute; None when that is outside the root."""
         try:
             path = (self.root / file).resolve()
         except (OSError, ValueError, RuntimeError):

@@ -37,8 +37,6 @@ class SeenInRedis(Seen):
 
     last: RawEntry = (b"", {})
     """The last of them as Redis had it: as long as it is there, the run is the same one."""
-    path: str = ""
-    """Where the run's file is or will be, as its writer says; "" when it has none."""
 
 
 class RedisStore:
@@ -82,7 +80,7 @@ class RedisStore:
             raise DamagedRunError(f"{self._about}: its documents in Redis do not begin with the start document")
         closed = last_state(states) == ScanState.CLOSED
         incomplete, path = _marks(marks)
-        return SeenInRedis(entries, closed, incomplete if closed else "", raw[-1], path)
+        return SeenInRedis(entries, closed, incomplete if closed else "", path, raw[-1])
 
     def exists(self) -> bool:
         """Whether the run is there at all."""

@@ -74,6 +74,11 @@ class StoredRun:
         return self._view.seen.incomplete
 
     @property
+    def path(self) -> str:
+        """Where the run's file is or will be, as its writer says; "" when it has none, or the source is the file."""
+        return self._view.seen.path
+
+    @property
     def streams(self) -> Mapping[str, StoredStream]:
         return self._view.streams
 

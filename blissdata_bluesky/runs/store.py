@@ -23,6 +23,8 @@ class Seen:
     """Whether nothing will follow."""
     incomplete: str = ""
     """Why a closed run is not whole."""
+    path: str = ""
+    """Where the run's file is or will be, as its writer says; "" when it has none, or that is not told here."""
 
     def document(self, name: str) -> Document | None:
         """The last document called `name`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -12,24 +13,33 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from ..catalog import Catalog, Registration
 from ..errors import BlissdataBlueskyError, RunUnavailableError
-from ..runs import RedisRuns, Run
+from ..runs import ArchivedRuns, RedisRuns, Run
+from .outlived import look_for_files, without
 from .watch import News, Watch
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
+# how often it is looked whether the files of runs that are gone are whole
+AWAITED_SECONDS = 1.0
 
 
 class Follower:
     """Brings the runs of one Redis into a catalog, for as long as `run` is running.
 
-    Archived runs stay on the list when they are gone from Redis. While Redis is away the list stays as it is; when it is back, the whole of it is looked at. A run that cannot be
+    Archived runs stay on the list when they are gone from Redis: also those that only the list of the archiver, which
+    may be another one, has as archived. One whose file is not whole yet stays until it is.
+
+    While Redis is away the list stays as it is; when it is back, the whole of it is looked at. A run that cannot be
     registered is left out, with a warning; nothing that a run holds ends this.
     """
 
-    def __init__(self, runs: RedisRuns, catalog: Catalog) -> None:
+    def __init__(self, runs: RedisRuns, catalog: Catalog, archive: ArchivedRuns | None = None) -> None:
         self._runs = runs
         self._catalog = catalog
+        self._archive = archive
+        self._gone: dict[str, str] = {}
+        self._look_again = 0.0
         self._task: asyncio.Task[Any] | None = None
         self._away = False
         self._left_out: set[str] = set()
@@ -78,16 +88,30 @@ class Follower:
         await asyncio.sleep(RETRY_SECONDS)
 
     async def _take_over(self, news: News) -> None:
+        self._gone |= news.gone
+        if news.gone or time.monotonic() > self._look_again:
+            await self._let_go()
         # a run that is gone may have come again, under the same uid
-        await self._catalog.remove(news.gone)
-        runs = sorted(map(_registration, news.started), key=attrgetter("time"))
+        self._gone = without(self._gone, (run.uid for run in news.started))
+        await self._register(map(_registration, news.started))
+        for stopped in news.stopped:
+            await self._leaving_out(stopped.uid, self._catalog.update(_registration(stopped)))
+
+    async def _let_go(self) -> None:
+        """Take the runs that are gone off the list; those that the archive has stay there, as archived ones."""
+        found = await asyncio.to_thread(look_for_files, self._archive, self._gone)
+        await self._register(found.archived)
+        await self._catalog.remove(found.lost)
+        self._gone = found.awaited
+        self._look_again = time.monotonic() + AWAITED_SECONDS
+
+    async def _register(self, registrations: Iterable[Registration]) -> None:
+        runs = sorted(registrations, key=attrgetter("time"))
         try:
             await self._catalog.register_many(runs)
         except Exception:  # noqa: BLE001 - one by one it is seen which of them it was
             for run in runs:
                 await self._leaving_out(run.uid, self._catalog.register_many([run]))
-        for stopped in news.stopped:
-            await self._leaving_out(stopped.uid, self._catalog.update(_registration(stopped)))
 
     async def _leaving_out(self, uid: str, change: Awaitable[Any]) -> None:
         """Make one change of the list, unless this run does not let itself be written. A failing database raises."""

@@ -43,6 +43,12 @@ _STATUS: dict[type[BlissdataBlueskyError], int] = {
     ExternalMissingError: 404,
     ExternalFormatError: 422,
 }
+# how Tiled says it, of all that is not found
+_NO_ENTRY = "No such entry"
+_LET_GO = (
+    "A run that Redis has let go of, or that somebody deleted there, is on the list only if it is archived; "
+    "`blissdata-bluesky register` lists a run whose file is in the archive."
+)
 # what Tiled itself says of data that are not there yet
 _RETRY_AFTER = {"Retry-After": "1"}
 
@@ -69,6 +75,10 @@ async def guarded_root(request: Request, settings: Settings = Depends(get_settin
         yield request.app.state.root_tree
     except BlissdataBlueskyError as error:
         raise as_answer(error) from error
+    except HTTPException as error:
+        if error.status_code != 404 or not str(error.detail).startswith(_NO_ENTRY):
+            raise
+        raise HTTPException(404, f"{error.detail}. {_LET_GO}") from error
     except BrokenLink as error:
         # Tiled answers it on the way to an entry only
         raise HTTPException(410, str(error)) from error

@@ -64,7 +64,7 @@ def from_uri(
     archived = None if root is None else ArchivedRuns(root, roots=roots)
     runs = JoinedRuns(live, archived)
     listed = Catalog(catalog if catalog is not None or root is None else catalog_of(root), RunAdapters(runs))
-    follower = None if live is None else Follower(live, listed)
+    follower = None if live is None else Follower(live, listed, archived)
     register_documents()
     register_formats()
     return _tree(listed, follower, [source for source in (runs, live, archived) if source is not None])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..errors import BlissdataBlueskyError, RunNotFoundError, RunUnavailableError
 from ..protocol import ScanState
-from ..runs import RedisRuns, Run
+from ..runs import RedisRuns, Run, StoredRun
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,8 @@ class News:
     """Runs that were not seen before, some of which may have stopped meanwhile."""
     stopped: list[Run] = field(default_factory=list)
     """Runs of which the list does not have yet how they ended."""
-    gone: list[str] = field(default_factory=list)
+    gone: dict[str, str] = field(default_factory=dict)
+    """The uids of runs that Redis has no longer, each with the path of its file as far as it was ever told, or ""."""
 
 
 class Watch:
@@ -39,7 +40,8 @@ class Watch:
         self._runs = runs
         self._listed = dict(listed)
         self._since: str | None = None
-        self._open: dict[str, Run] = {}
+        self._open: dict[str, StoredRun] = {}
+        self._paths: dict[str, str] = {}
         self._swept = 0.0
 
     def look(self) -> News:
@@ -50,10 +52,11 @@ class Watch:
         if time.monotonic() - self._swept > SWEEP_SECONDS:
             self._swept = time.monotonic()
             states = self._runs.states(self._listed.keys() - self._open.keys())
-            news.gone += [uid for uid, state in states.items() if state is None]
+            news.gone |= {uid: self._paths.get(uid, "") for uid, state in states.items() if state is None}
         for uid in news.gone:
             self._listed.pop(uid, None)
             self._open.pop(uid, None)
+            self._paths.pop(uid, None)
         return news
 
     def start_again(self) -> None:
@@ -76,27 +79,29 @@ class Watch:
                 # one run must not hide all that come after it
                 logger.exception("left out of the list of runs: %s", key)
 
-    def _list(self, run: Run, news: News) -> None:
+    def _list(self, run: StoredRun, news: News) -> None:
         ended = run.stop is not None or bool(run.incomplete)
         if not self._listed.get(run.uid, True) and ended:
             news.stopped.append(run)
         news.started.append(run)
         self._listed[run.uid] = ended
+        if run.path:
+            self._paths[run.uid] = run.path
         if not run.closed:
             self._open[run.uid] = run
 
     def _look_at_open(self, news: News) -> None:
         for uid, state in self._runs.states(self._open).items():
             if state is None:
-                news.gone.append(uid)
+                news.gone[uid] = self._paths.get(uid, "")
             elif state == ScanState.CLOSED:
                 self._close(self._open.pop(uid), news)
 
-    def _close(self, run: Run, news: News) -> None:
+    def _close(self, run: StoredRun, news: News) -> None:
         try:
             run.refresh()
         except RunNotFoundError:
-            news.gone.append(run.uid)
+            news.gone[run.uid] = run.path
             return
         self._listed[run.uid] = True
         news.stopped.append(run)

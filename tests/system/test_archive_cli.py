@@ -82,6 +82,17 @@ def begun_once(place: Place) -> str:
     return begins(place).replace("; Ctrl-C ends it", "") + "nothing is left to be done now\n"
 
 
+def assert_left(place: Place, done: subprocess.CompletedProcess[str], left: str) -> None:
+    """It said that the journals are still needed, last of all and by its exit code."""
+    assert done.returncode == 1, done.stderr
+    assert "nothing is left" not in done.stdout
+    *_, last = done.stderr.splitlines()
+    assert last == (
+        f"blissdata-bluesky: {left} not wholly archived, the lines above say why: "
+        f"what {place.journals} has of them is needed"
+    )
+
+
 def test_once(place: Place) -> None:
     runs = [whole_run(5), whole_run(5)]
     paths = [place.whole(run) for run in runs]
@@ -118,6 +129,61 @@ def test_a_run_that_goes_on_is_waited_for(place: Place) -> None:
     assert_archived(place.path(run.documents[0][1]), run)
 
 
+def test_what_is_left_by_once_is_counted(place: Place) -> None:
+    """Unreadable, of another archive, with somebody else's file in its place: each journal is needed."""
+    unreadable, elsewhere, taken = whole_run(5), whole_run(5), whole_run(5)
+    place.whole(unreadable)
+    (journal,) = place.journals.glob("*.finished-journal")
+    journal.write_bytes(b"garbage" + journal.read_bytes()[7:])
+    file = place.whole(taken)
+    file.parent.mkdir(parents=True)
+    file.write_text("precious")
+    root, place.root = place.root, place.root.with_name("other")
+    place.whole(elsewhere)
+    place.root = root
+    assert_left(place, called(place, "--once"), "3 runs")
+    assert place.left().count(".finished-journal") == 3
+
+
+def test_once_is_interrupted_beside_a_run_that_goes_on(place: Place) -> None:
+    run = scalar_run(3)
+    journal = place.begin(run.documents)
+    with subprocess.Popen(
+        command(place, "--once"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        eventually(lambda: place.path(run.documents[0][1]).exists(), SECONDS)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "nothing is left" not in out
+    assert "1 run not wholly archived, for it was interrupted" in err
+    journal.close()
+
+
+def test_a_journal_that_is_mistyped(place: Place) -> None:
+    place.whole(whole_run(5))
+    place.journals = mistyped = place.journals.with_name("jurnal")
+    done = called(place, "--once")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"blissdata-bluesky: there is no directory of journals {mistyped}: give the one that the writers have\n"
+    )
+    assert not mistyped.exists()
+    assert not place.root.exists()
+    with archiving(place) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{mistyped} is new: it is empty until a writer is given it\n"
+
+
+@pytest.mark.parametrize("option", ["--root", "--journal"])
+def test_a_name_that_is_empty(place: Place, option: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(place, option, ""), cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 2
+    assert f"'{option}': it is empty" in done.stderr
+
+
 def test_a_catalog_of_ones_own(place: Place, tmp_path: Path) -> None:
     run = whole_run(5)
     place.whole(run)
@@ -151,8 +217,9 @@ def test_without_the_password_that_its_catalog_needs_it_archives_and_leaves_the_
     known = KnownCatalog(place.journals, place.root)
     known.write("postgresql://ann:s3cret@127.0.0.1:1/runs?application_name=x&password=s3cret")
     done = called(place, "--once")
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert "archived runs cannot be registered" in done.stderr
+    assert_left(place, done, "1 run")
     assert "the catalog postgresql://ann@127.0.0.1:1/runs cannot be used" in done.stderr
     assert "s3cret" not in done.stderr + str(known.read())
     assert_archived(path, run)
@@ -284,7 +351,7 @@ def test_a_directory_that_cannot_be_made(place: Place, what: str) -> None:
     odd = place.root.parent / "precious"
     odd.write_text("precious")
     setattr(place, what, odd / "below")
-    done = called(place, "--once")
+    done = called(place)
     assert done.returncode == 2
     assert done.stderr.startswith("blissdata-bluesky: ")
     assert "cannot be made" in done.stderr
@@ -297,7 +364,7 @@ def test_what_cannot_be_archived_is_logged_once_and_the_rest_is_archived(place: 
     path = place.whole(good)
     place.directory.finish(place.begin(bad.documents, path="/etc/passwd"))
     done = called(place, "--once")
-    assert done.returncode == 0
+    assert_left(place, done, "1 run")
     assert done.stderr.count("ERROR") == 1
     assert f"run {bad.uid}: its file '/etc/passwd' would not lie below the archive's root" in done.stderr
     assert "Traceback" not in done.stderr

@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import takewhile
@@ -31,10 +33,12 @@ from blissdata_bluesky.errors import ArchiveError
 from blissdata_bluesky.server import RedisServer
 from blissdata_bluesky.tiled import TiledServer
 from blissdata_bluesky.tiled import from_uri as tree_from_uri
+from blissdata_bluesky.tiled.watch import SWEEP_SECONDS
 from blissdata_bluesky.writer import BlissdataWriter
 
+from .archive_site import open_site
 from .registering import made_up
-from .tiled_runs import Run, eventually, publish, stopped
+from .tiled_runs import Run, eventually, publish, started, stopped
 
 KEYS = ["number", "integer", "image"]
 ROWS = 5
@@ -120,6 +124,60 @@ def test_live_and_archived_runs_are_one_list(two: tuple[Run, Run], redis_url: st
     with TiledServer(redis_url, archive=root) as server, connected(server) as client:
         assert list(client) == [first.uid, second.uid]
         check_rows(client[2])
+
+
+def test_a_server_with_a_list_of_its_own_keeps_what_the_archive_has(redis_url: str, root: Path, tmp_path: Path) -> None:
+    """The archiver has another list. Of these runs one is archived, the other is nowhere."""
+    run, other = Run(scan_id=1), Run(scan_id=2)
+    root.mkdir()
+    with TiledServer(redis_url, archive=root, catalog=tmp_path / "own.db") as server, connected(server) as client:
+        archived(redis_url, root, tmp_path / "journal", run)
+        with BlissdataWriter(redis_url, journal=tmp_path / "other") as writer:
+            publish(writer, other.whole(ROWS, KEYS))
+        held = stopped(client, run.uid)
+        stopped(client, other.uid)
+        with open_client(redis_url) as redis:
+            redis.flushall()
+        eventually(lambda: list(client) == [run.uid])
+        assert _files(client) == [path.relative_to(root).as_posix() for path in root.rglob("*.h5")]
+        check_rows(held)
+        answer = get(server, f"table/full/{other.uid}/primary/internal")
+        assert (answer.status_code, "Redis has let go of" in answer.json()["detail"]) == (404, True)
+        with pytest.raises(KeyError):
+            client.search(Eq("start.scan_id", 1))[other.uid]
+    with TiledServer(archive=root, catalog=tmp_path / "own.db") as server, connected(server) as client:
+        assert list(client) == [run.uid]
+        assert client[run.uid].metadata["stop"]["num_events"] == {"primary": ROWS}
+
+
+def test_a_run_that_expires_before_its_file_is_whole(redis_url: str, tmp_path: Path) -> None:
+    """It stays on the server's own list until it is."""
+    run = Run(scan_id=1)
+    *documents, stop = run.whole(ROWS, KEYS)
+    with open_site(redis_url, tmp_path) as site:
+        site.root.mkdir(exist_ok=True)
+        with (
+            TiledServer(redis_url, archive=site.root, catalog=tmp_path / "own.db") as server,
+            connected(server) as client,
+        ):
+            site.give(documents)
+            site.archive_elsewhere()
+            started(client, run.uid)
+            site.expire(run.uid)
+            # seen as gone when one that comes after it is seen
+            later = Run(scan_id=2)
+            with BlissdataWriter(redis_url, journal=tmp_path / "other") as writer:
+                publish(writer, later.whole(ROWS, KEYS))
+            stopped(client, later.uid)
+            time.sleep(2 * SWEEP_SECONDS)
+            assert list(client) == [run.uid, later.uid]
+            # Redis does not take it, the journal does
+            site.writer(*stop)
+            site.writer.close()
+            site.archive_elsewhere()
+            assert eventually(lambda: client[run.uid].metadata.get("stop"))["num_events"] == {"primary": ROWS}
+            assert _files(client.search(Eq("start.scan_id", 1))) == [site.hint(run.uid)]
+            check_rows(client[run.uid])
 
 
 def test_redis_is_away(root: Path, tmp_path: Path) -> None:
@@ -231,6 +289,110 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_listed(two: tuple[Run, Run]
         assert sum(words in line for line in told) == 1, (words, told)
     with TiledServer(archive=root, catalog=new) as server, connected(server) as client:
         assert list(client) == [second.uid]
+
+
+def test_runs_whose_files_are_gone_are_taken_off_the_list(
+    two: tuple[Run, Run], redis_url: str, root: Path, tmp_path: Path
+) -> None:
+    """Not those that cannot be read, have another format or a new place, and no live ones."""
+    first, second = two
+    gone, live = Run(scan_id=3), Run(scan_id=4)
+    archived(redis_url, root, tmp_path / "journal", gone)
+    with Registrar(catalog_of(root)) as registrar:
+        registrar.register([Registration(live.uid, live.start[1]), Registration("odd", {}, file="a/\0")])
+        registrar.register(made_up(number, archived=True) for number in range(1200))
+    file, moved, newer = (next(root.rglob(f"{run.uid}.h5")) for run in (gone, first, second))
+    file.unlink()
+    moved.rename(root / moved.name)
+    with h5py.File(newer, "r+") as opened:
+        opened.attrs["bluesky_format"] = 1000
+    result = CliRunner().invoke(app, ["register", str(root)])
+    assert result.exit_code == 1
+    assert f"runs listed in {root}/catalog.db: 1; removed, for their files are gone: 1201; other" in result.stdout
+    with sqlite3.connect(catalog_of(root)) as database:
+        listed = {uid for (uid,) in database.execute("select key from nodes where key != ''")}
+        (sources,) = database.execute("select count(*) from data_sources").fetchone()
+    database.close()
+    assert listed == {first.uid, second.uid, live.uid, "odd"}
+    assert sources == 4
+    assert "removed" not in CliRunner().invoke(app, ["register", str(root)]).stdout
+
+
+def test_a_directory_below_the_root_takes_nothing_off_the_list_of_the_archive(
+    two: tuple[Run, Run], root: Path, tmp_path: Path
+) -> None:
+    first, second = two
+    (file,) = root.rglob(f"{first.uid}.h5")
+    part = root / "part"
+    part.mkdir()
+    file.rename(part / file.name)
+    listed = str(catalog_of(root))
+    result = CliRunner().invoke(app, ["register", str(part), "--catalog", listed])
+    assert (result.exit_code, "removed" in result.stdout) == (0, False), result.output
+    with TiledServer(archive=root) as server, connected(server) as client:
+        assert list(client) == [first.uid, second.uid]
+
+
+def test_what_has_another_file_by_now_stays_on_the_list(tmp_path: Path) -> None:
+    run = made_up(1, archived=True)
+    with Registrar(tmp_path / "catalog.db") as registrar:
+        registrar.register([run])
+        again = run._replace(file="elsewhere.h5")
+
+        def is_lost(file: str) -> bool:
+            # an archiver is faster
+            with Registrar(tmp_path / "catalog.db") as other:
+                other.register([again])
+            return True
+
+        assert registrar.remove_lost(is_lost) == 0
+        assert registrar.remove_lost(lambda _: True) == 1
+
+
+def test_a_mount_point_without_its_disk(two: tuple[Run, Run], root: Path, tmp_path: Path) -> None:
+    root.rename(tmp_path / "disk")
+    root.mkdir()
+    elsewhere = ["--catalog", str(tmp_path / "elsewhere.db")]
+    for command in (["register", str(root)], ["serve", "--archive", str(root), "--port", "0"]):
+        for options in ([], elsewhere):
+            result = CliRunner().invoke(app, [*command, *options])
+            assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+            assert f"nothing was ever archived in {root}, or its disk is not mounted" in result.stderr
+    assert list(root.iterdir()) == []
+    # a copy of files alone is an archive
+    shutil.copy(next((tmp_path / "disk").rglob(f"{two[0].uid}.h5")), root)
+    assert CliRunner().invoke(app, ["register", str(root)]).exit_code == 0
+
+
+@pytest.mark.parametrize("where", [0, 100, 4096])
+def test_a_damaged_catalog_is_moved_away_and_made_again(root: Path, where: int) -> None:
+    root.mkdir()
+    catalog = catalog_of(root)
+    with Registrar(catalog) as registrar:
+        registrar.register(made_up(number, archived=True) for number in range(500))
+    sqlite3.connect(catalog).close()
+    with catalog.open("r+b") as file:
+        file.seek(where)
+        file.write(b"\xff" * (catalog.stat().st_size - where))
+    for command in (["register", str(root)], ["serve", "--archive", str(root), "--port", "0"]):
+        result = CliRunner().invoke(app, command)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+        assert "move it away" in result.stderr
+        assert "register" in result.stderr
+    catalog.rename(root / "moved-away")
+    (root / ".archive-id").touch()
+    assert CliRunner().invoke(app, ["register", str(root)]).exit_code == 0
+
+
+@pytest.mark.parametrize(("catalog", "words"), [("", "it is empty"), (".", "is a directory")])
+@pytest.mark.parametrize("command", ["register", "archive"])
+def test_a_catalog_that_is_no_file(root: Path, tmp_path: Path, command: str, catalog: str, words: str) -> None:
+    root.mkdir()
+    (root / ".archive-id").touch()
+    options = [str(root)] if command == "register" else ["--root", str(root), "--journal", str(tmp_path)]
+    result = CliRunner().invoke(app, [command, *options, "--catalog", catalog])
+    assert result.exit_code == 2
+    assert words in result.stderr
 
 
 def test_an_archive_that_is_not_there(tmp_path: Path) -> None:

@@ -324,6 +324,26 @@ class TestArchiver:
         assert finding["level"] == "error"
         assert all(words in finding["message"] for words in (emitted.uid, str(file), "it is left alone"))
 
+    def test_an_archive_that_is_not_mounted(self, tmp_path: Path) -> None:
+        """Whatever fault was noted after it."""
+        place = Place(tmp_path)
+        archiver = place.archiver()
+        place.root.rename(tmp_path / "disk")
+        place.root.mkdir()
+        place.directory.finish(place.begin(scalar_run(3).documents))
+        archiver.step()
+        place.directory.note("of something else")
+        _, [finding] = self.document(place)
+        assert finding["level"] == "error"
+        assert "is its disk mounted?" in finding["message"]
+        assert "slow or full" not in finding["remedy"]
+        place.root.rmdir()
+        (tmp_path / "disk").rename(place.root)
+        assert [one["message"] for one in self.document(place)[1]] == ["1 run is being archived"]
+        archiver.close()
+        # it looks, and makes nothing
+        assert {path.name for path in place.root.iterdir()} == {".archive-id"}
+
     def test_what_is_torn_does_not_lag(self, tmp_path: Path) -> None:
         place, emitted = Place(tmp_path), scalar_run(3)
         journal = begin_long_ago(place, emitted)

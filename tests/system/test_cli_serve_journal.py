@@ -66,3 +66,10 @@ def test_a_redis_that_comes_later(tmp_path: Path) -> None:
         with RedisServer(port):
             assert eventually(lambda: "stop" in metadata(address))
             assert len(load(url, UID).streams["primary:number"]) == 10
+
+
+def test_a_directory_that_is_new_is_told(redis_url: str, tmp_path: Path) -> None:
+    """It may have been mistyped."""
+    command = ("blissdata-bluesky", "serve", "--redis", redis_url, "--port", "0", "--journal", str(tmp_path / "jurnal"))
+    with _process(*command, ready="is new: it is empty until a writer is given it") as (_, line):
+        assert str(tmp_path / "jurnal") in line

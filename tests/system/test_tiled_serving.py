@@ -151,6 +151,8 @@ def test_public_command(run: Run, redis_url: str) -> None:
         ("postgresql://ann:sesame@127.0.0.1:1/x", "postgresql://ann@127.0.0.1:1/x"),
         ("postgresql://ann:sesame@localhost:notaport/x", "cannot be parsed"),
         ("mysql://ann:sesame@localhost/x", "mysql is not supported"),
+        ("", "it is empty"),
+        ("/tmp", "the catalog /tmp is a directory: give a file, /tmp/catalog.db"),
     ],
 )
 def test_a_catalog_that_cannot_be_used_is_one_sentence(catalog: str, shown: str) -> None:

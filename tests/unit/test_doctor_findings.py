@@ -182,7 +182,7 @@ def archiver(fault: str = "", **changes: object) -> list[Finding]:
     [{}, {"unwritten": 0, "age": 0.0, "over": True, "silent": 60.0}, {"unwritten": 0, "age": 0.0, "silent": 999}],
 )
 def test_an_archiver_that_keeps_up_is_right(changes: dict[str, object]) -> None:
-    assert archiver(**changes) == [Finding(Level.OK, "archiver", "1 runs are being archived")]
+    assert archiver(**changes) == [Finding(Level.OK, "archiver", "1 run is being archived")]
 
 
 def test_a_file_that_lags_is_an_alarm() -> None:
@@ -198,7 +198,7 @@ def test_runs_that_nobody_archives_are_a_warning_and_then_an_alarm() -> None:
     command = "`blissdata-bluesky archive --journal /journals --root /archive`"
     [finding] = archiver(attended=False)
     assert finding.level == Level.WARNING
-    assert finding.message == "1 runs are to be archived in /archive, and no archiver is at work on /journals"
+    assert finding.message == "1 run is to be archived in /archive, and no archiver is at work on /journals"
     assert command in finding.remedy
     [finding] = archiver(attended=False, age=600.0)
     assert (finding.level, "the oldest for 10 min" in finding.message) == (Level.ERROR, True)
@@ -224,7 +224,7 @@ def test_of_many_that_lag_some_are_named() -> None:
     report = replace(TIDY, unarchived=tuple(replace(ARCHIVED, uid=f"uid-{number}", age=60.0) for number in range(9)))
     errors = [finding for finding in of_journals(report, None) if finding.level == Level.ERROR]
     assert len(errors) == 4
-    assert errors[-1].message == "6 more runs are as late, of 9"
+    assert errors[-1].message == "6 more are as late, of 9 runs"
 
 
 def test_scans_without_the_version_key_are_not_to_be_thrown_away() -> None:

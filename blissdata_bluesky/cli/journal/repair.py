@@ -93,7 +93,7 @@ def _find(runs: Sequence[OpenRun], journals: Mapping[str, ListedJournal], name: 
     """The open run that is meant. Raises when it is another, none, or one that a journal can finish."""
     found = [run for run in runs if run.uid == name] or [run for run in runs if name and run.uid.startswith(name)]
     if len(found) != 1:
-        reason = f"{len(found)} open runs have a uid that begins with it, give more of it" if found else _NOT_OPEN
+        reason = "more than one open run has a uid that begins with it, give more of it" if found else _NOT_OPEN
         raise RunNotFoundError(f"{name!r}: {reason}")
     journal = journals.get(found[0].uid)
     if journal is not None and journal.fate == Fate.UNFINISHED and journal.header is not None:

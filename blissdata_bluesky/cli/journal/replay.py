@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from ...publish import recover
 from ...publish import replay as publish_again
 from ...publish.database import connect
 from ...writer import DEFAULT_JOURNAL
+from ..words import counted
 from .shown import DirectoryOption, RedisOption, shown_bytes
 
 NOT_PUBLISHED, INTERRUPTED = 1, 130
@@ -41,7 +41,6 @@ def replay(
     """
     if (run is None) is not left_over:
         raise typer.BadParameter("give a run, or --all")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # nobody waits here for a server that is away
     connect(redis, write=True).close()
     try:
@@ -65,7 +64,7 @@ def _replay_all(directory: Path, url: str) -> bool:
     journals = [journal for journal in list_journals(directory) if journal.left_over]
     others = {journal.header.target for journal in journals if journal.header} - {target(url)}
     ours = [journal for journal in journals if journal.header and journal.header.target not in others]
-    with _progress(f"publishing {len(ours)} runs to {redact(url)}"):
+    with _progress(f"publishing {counted(len(ours), 'run')} to {redact(url)}"):
         sentences = recover(directory, url)
     _say(sentences or [f"nothing is left over in {directory} for {target(url)}"])
     for place in sorted(others):

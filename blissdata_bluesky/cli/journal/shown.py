@@ -16,9 +16,11 @@ from rich.markup import escape
 from ...journal import ARCHIVE_SUFFIX, Fate, Header, Retention
 from ...journal.listing import ListedJournal, first_unsent
 from ...packing import unpack_document
+from ..directories import a_directory
 
 DirectoryOption = Annotated[
-    Path, typer.Option("--journal", file_okay=False, help="The directory that BlissdataWriter was given.")
+    Path,
+    typer.Option("--journal", parser=a_directory, metavar="DIR", help="The directory that BlissdataWriter was given."),
 ]
 RedisOption = Annotated[str, typer.Option("--redis", help="URL of the Redis that the runs go to.", metavar="URL")]
 
