@@ -15,6 +15,7 @@ import numpy as np
 from event_model import DatumPage, unpack_datum_page
 
 from ..errors import ExternalDataError, ExternalFormatError, ExternalMissingError, ExternalNotReadyError
+from ..foreign import as_text
 from . import hdf5, sequences, zarr_arrays
 from .kinds import Array, FrameKind, frame_kind
 from .resources import HDF5, JPEG, NPY, TIFF, ZARR, Datum, Resource, datum, resource, stream_resource
@@ -89,11 +90,11 @@ class Frames:
                 case "stream_resource":
                     self._streamed.append(self._stream_resource(document))
                 case "descriptor" if document.get("name") == self._stream:
-                    self._descriptors.add(str(document.get("uid")))
-                case "stream_datum" if str(document.get("stream_resource")) in self._lowest:
+                    self._descriptors.add(as_text(document.get("uid")))
+                case "stream_datum" if as_text(document.get("stream_resource")) in self._lowest:
                     self._take_stream_datum(document)
                 case "resource":
-                    self._resources[str(document.get("uid"))] = _tried(resource, document)
+                    self._resources[as_text(document.get("uid"))] = _tried(resource, document)
                 case "datum":
                     self._take_datum(document)
                 case "datum_page":
@@ -190,7 +191,7 @@ class Frames:
     def _stream_resource(self, document: Document) -> _Streamed | None:
         if document.get("data_key") != self._key:
             return None
-        uid = str(document.get("uid"))
+        uid = as_text(document.get("uid"))
         self._lowest.setdefault(uid, math.inf)
         new = _tried(stream_resource, document)
         if not isinstance(new, Resource):
@@ -202,19 +203,21 @@ class Frames:
         return _Streamed(new, begins, uid)
 
     def _take_stream_datum(self, document: Document) -> None:
-        uid, indices = str(document["stream_resource"]), document.get("indices")
+        uid, indices = as_text(document["stream_resource"]), document.get("indices")
         if not isinstance(indices, Mapping) or not all(type(indices.get(end)) is int for end in ("start", "stop")):
             return
         if indices["start"] >= indices["stop"]:
             return
         self._lowest[uid] = min(self._lowest[uid], indices["start"])
-        if str(document.get("descriptor")) in self._descriptors:
+        if as_text(document.get("descriptor")) in self._descriptors:
             # frames of the same detector in other streams are no rows of this one
             self._announced += indices["stop"] - indices["start"]
 
     def _take_datum(self, document: Document) -> None:
-        uid = str(document.get("resource"))
-        self._datums[str(document.get("datum_id"))] = _tried(lambda given: datum(given, self._counts[uid]), document)
+        uid = as_text(document.get("resource"))
+        self._datums[as_text(document.get("datum_id"))] = _tried(
+            lambda given: datum(given, self._counts[uid]), document
+        )
         self._counts[uid] += 1
 
     @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ExternalFormatError
+from ..foreign import as_text
 
 HDF5, ZARR = "application/x-hdf5", "application/x-zarr"
 TIFF, JPEG = "multipart/related;type=image/tiff", "multipart/related;type=image/jpeg"
@@ -96,7 +97,7 @@ def datum(document: Mapping[str, Any], position: int) -> Datum:
     index = named[0] if named else position
     if type(index) is not int or not (channel is None or type(channel) is int):
         raise ExternalFormatError(f"datum {document.get('datum_id')!r} says no frame: {dict(kwargs)}")
-    return Datum(str(document.get("resource")), index, channel)
+    return Datum(as_text(document.get("resource")), index, channel)
 
 
 def _resource(mimetype: Any, uri: Any, parameters: Any, defaults: Mapping[str, Any]) -> Resource:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..foreign import as_text
 from ..protocol import Encoding, JsonEncoding, NumericEncoding
 from .exact import NUMERIC_KINDS, exact_cast, numeric_array
 
@@ -26,7 +27,7 @@ class Column:
 
 def is_external_stream(data_key: Mapping[str, Any]) -> bool:
     """Whether the values come by stream_datum, so that events lack the key (event-model, `external`)."""
-    return str(data_key.get("external", "")).startswith("STREAM:")
+    return as_text(data_key.get("external", "")).startswith("STREAM:")
 
 
 def is_certain(data_key: Mapping[str, Any]) -> bool:

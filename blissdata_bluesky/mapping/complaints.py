@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import DocumentError
-from ..foreign import safe_text
+from ..foreign import as_text, safe_repr, safe_text
 from ..protocol import Encoding, NumericEncoding
 from .streams import IRREGULAR, MappedStream
 
@@ -41,10 +41,10 @@ class Complaints:
     ) -> None:
         """A document that cannot be mapped; `stream`: of its descriptor, if that is known."""
         self._documents += 1
-        where = f"a document of type {name!r} (seq_num {document.get('seq_num')!r})"
+        where = f"a document of type {name!r} (seq_num {safe_repr(document.get('seq_num'))})"
         fate = "tells of no frames that can be read" if name in _KEPT else "is left out"
         self._first = self._first or safe_text(f"{where} {fate}: {error}")[:_LONGEST_REASON]
-        subject = str(document.get("descriptor") or document.get("uid"))
+        subject = as_text(document.get("descriptor") or document.get("uid"))
         if self._is_told(subject):
             return
         logger.error(

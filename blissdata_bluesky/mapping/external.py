@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DocumentError
+from ..foreign import as_text, safe_repr
 from ..protocol import EXTERNAL_PLUGIN, REFERENCES, Array
 from .columns import declared_dtype
 
@@ -76,9 +77,9 @@ class Resources:
 
     def key_of(self, datum: Document) -> str:
         """The data key whose frames a stream_datum tells of. Raises DocumentError."""
-        uid = str(datum.get("stream_resource"))
+        uid = as_text(datum.get("stream_resource"))
         if uid not in self._keys:
-            raise DocumentError(f"its stream_resource {uid!r} is not one of this run's")
+            raise DocumentError(f"its stream_resource {safe_repr(uid)} is not one of this run's")
         return self._keys[uid]
 
     def references(self, datum: Document, stream: str) -> Array:
@@ -90,9 +91,9 @@ class Resources:
         if len(indices) > _MOST_FRAMES:
             raise DocumentError(f"its indices are {len(indices)}; more than {_MOST_FRAMES} are not taken at once")
         if indices:
-            self._streams.setdefault(str(datum["stream_resource"]), set()).add(stream)
+            self._streams.setdefault(as_text(datum["stream_resource"]), set()).add(stream)
         rows = np.empty((len(indices), 3), REFERENCES.dtype)
-        rows[:, 0] = self._numbers[str(datum["stream_resource"])]
+        rows[:, 0] = self._numbers[as_text(datum["stream_resource"])]
         rows[:, 1] = np.arange(indices.start, indices.stop)
         # several frames may belong to one event
         rows[:, 2] = seq_nums.start + np.arange(len(indices)) * len(seq_nums) // max(1, len(indices))

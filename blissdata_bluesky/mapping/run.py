@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import DocumentError
-from ..foreign import in_64_bits
+from ..foreign import as_text, in_64_bits, safe_repr
 from ..protocol import REFERENCES, JsonEncoding, ScanState
 from .blocks import EventBlock, block_of_events, block_of_page, check_event
 from .bulk import datums_of_bulk, events_of_bulk
@@ -161,11 +161,11 @@ class RunMapper:
         """
         order = self._order if len(self._streams) > 1 else None
         parts = order is not None and order.parts(stream.position, times)
-        return parts or stream.current != str(rows["descriptor"])
+        return parts or stream.current != as_text(rows["descriptor"])
 
     def _describe_again(self, stream: MappedStream, rows: Document) -> AddDocument:
         """Give the rows' descriptor once more, be it an earlier one: they are found behind it."""
-        stream.current = str(rows["descriptor"])
+        stream.current = as_text(rows["descriptor"])
         # the file of another writer has no use for it: it tells nothing of rows there, and fills the room
         descriptor = next(d for d in stream.descriptors if d["uid"] == stream.current)
         if self._order is not None:
@@ -220,7 +220,7 @@ class RunMapper:
                 yield from self._take_stop(document)
             case "incomplete":
                 # no document of the run: whoever took it says what did not get to him (`publish.INCOMPLETE`)
-                self.lost = str(document["reason"])[:_LONGEST_REASON]
+                self.lost = as_text(document["reason"])[:_LONGEST_REASON]
             case _:
                 yield self._add_document(name, document)
 
@@ -260,9 +260,9 @@ class RunMapper:
     def _stream_of(self, event: Document) -> MappedStream:
         if not isinstance(event, Mapping):
             raise DocumentError("it is no mapping")
-        stream = self._by_descriptor.get(str(event.get("descriptor")))
+        stream = self._by_descriptor.get(as_text(event.get("descriptor")))
         if stream is None:
-            raise DocumentError(f"its descriptor {event.get('descriptor')!r} is not one of this run's")
+            raise DocumentError(f"its descriptor {safe_repr(event.get('descriptor'))} is not one of this run's")
         return stream
 
     def _append(self, stream: MappedStream, block: EventBlock) -> Operations:
@@ -349,7 +349,7 @@ class RunMapper:
 
     def _complain(self, name: str, document: Document, error: DocumentError) -> None:
         document = mapping_or_empty(document)
-        self.complaints.document(name, document, self._by_descriptor.get(str(document.get("descriptor"))), error)
+        self.complaints.document(name, document, self._by_descriptor.get(as_text(document.get("descriptor"))), error)
 
 
 def _times_of(event: Document) -> list[float]:

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 from ..errors import JournalError
+from ..foreign import as_text
 from ..journal import BatchMarks, RunJournal, record_size
 from ..packing import pack_and_copy, unpack_document
 
@@ -75,7 +76,7 @@ class RunFeed:
 
     def repeats(self, name: str, document: Mapping[str, Any]) -> bool:
         """Whether it is the last document once more, of a run that is `repeated`."""
-        this = (name, str(document.get("uid", document.get("datum_id"))))
+        this = (name, as_text(document.get("uid", document.get("datum_id"))))
         repeats, self.last = this == self.last, this
         return repeats
 

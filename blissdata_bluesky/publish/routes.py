@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import DocumentError
+from ..foreign import as_text, safe_repr
 from ..mapping.bulk import first_of_bulk
 from .feed import RunFeed
 
@@ -108,9 +109,9 @@ class Routes:
         return next(iter(self._named)) if is_only else None
 
     def _leave_out_document(self, name: str, document: Mapping[str, Any]) -> None:
-        referred = [str(document.get(member)) for member in PARENTS.get(name, ())] or [str(name)]
+        referred = [as_text(document.get(member)) for member in PARENTS.get(name, ())] or [str(name)]
         told = not self._left_out.isdisjoint(referred)
-        for uid in (*referred, str(document.get("uid"))) if name in NAMED else referred:
+        for uid in (*referred, as_text(document.get("uid"))) if name in NAMED else referred:
             self.leave_out(uid)
         if not told:
             raise DocumentError(_unknown(name, document))
@@ -122,7 +123,7 @@ class Routes:
             self._shadows[feed.uid] -= 1
             return True
         if name in NAMED and document.get("uid") not in self._feeds:
-            self.leave_out(str(document.get("uid")))
+            self.leave_out(as_text(document.get("uid")))
             return True
         return False
 
@@ -136,7 +137,7 @@ class Routes:
 def _unknown(name: str, document: Mapping[str, Any]) -> str:
     if name not in PARENTS:
         return f"documents of type {name!r} are not known to this version"
-    referred = ", ".join(f"{member}={document.get(member)!r}" for member in PARENTS[name])
+    referred = ", ".join(f"{member}={safe_repr(document.get(member))}" for member in PARENTS[name])
     return (
         f"no open run of this writer knows {referred}: it has stopped, or the writer was subscribed after its start. "
         "Further documents of it are not reported"

@@ -60,6 +60,7 @@ HOSTILE: dict[str, tuple[Callable[[Run], list[Document]], str]] = {
     "another run": (lambda run: another_run(run.uid), "uid of its own"),
     "a descriptor of nobody": (lambda run: [*Run().whole(3, ["number"])][1:], "run_start"),
     "an event of nobody": (lambda run: [event(run, descriptor="unheard of")] * 3, "unheard of"),
+    "an event of a number too long to print": (lambda run: [event(run, descriptor=10**5000)] * 3, "descriptor"),
     "an event of a list": (lambda run: [event(run, descriptor=["x"])] * 3, "descriptor"),
     "an event without descriptor": (lambda run: [event(run, descriptor=...)] * 3, "descriptor"),
     "no data": (lambda run: [event(run, data=...)] * 3, "'primary'"),

@@ -31,7 +31,9 @@ from .documents import (
 HOSTILE = (
     st.none()
     | st.booleans()
-    | st.sampled_from([10**400, -(2**70), 0, 1, 1.5, float("nan"), float("inf"), 1j, b"x", "", "a", "1", [], {}, [[]]])
+    | st.sampled_from(
+        [10**400, 10**5000, -(2**70), 0, 1, 1.5, float("nan"), float("inf"), 1j, b"x", "", "a", "1", [], {}, [[]]]
+    )
     | st.sampled_from([["a"], [1, None], [[1], [1, 2]], {"a": 1}, {"x": {"y": [1]}}, {"x": None}, {"x": [1]}, [5, 6]])
 )
 
