@@ -89,7 +89,7 @@ class RunArchiver:
         if not reason:
             return ""
         path = self._kept.path
-        there = f"its file {path} has all that can be rows" if path.exists() else "it has no file"
+        there = f"its file {path} has what could be made of it" if path.exists() else "it has no file"
         return f"run {self.header.uid}: {reason}; {there}. What Redis has of it can be read as long as it is there"
 
     @property

@@ -124,7 +124,7 @@ def test_an_error_is_one_clean_line_and_its_traceback_is_for_those_who_ask(redis
     taken = ("redis", "--port", str(redis_server.port))
     result = CliRunner().invoke(app, taken)
     assert result.exit_code == 2
-    assert result.stderr.startswith("blissdata-bluesky: the Redis server for redis://")
+    assert result.stderr.startswith("blissdata-bluesky: the Redis server cannot listen on port ")
     assert "Traceback" not in result.output
     assert isinstance(CliRunner().invoke(app, ("--debug", *taken)).exception, RedisServerStartError)
 
