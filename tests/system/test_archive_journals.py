@@ -69,6 +69,37 @@ def archive_until(archiver: Archiver, condition: Callable[[], object]) -> None:
     eventually(stepped)
 
 
+@pytest.mark.parametrize("archived_first", [False, True])
+def test_a_journal_stays_that_has_documents_which_stand_nowhere_else(
+    place: Place, archiver: Archiver, archived_first: bool
+) -> None:
+    """An event as event-model knows none: neither Redis nor the file has it."""
+    run = scalar_run(3)
+    ((_, odd),) = run.event({"number": 7.5})
+    odd["seq_num"] = 4.5
+    run.stop()
+    server = RedisServer()
+    with BlissdataWriter(server.url, journal=place.journals, archive=place.root) as writer:
+        for name, document in run.documents:
+            writer(name, document)
+        if archived_first:
+            steps(archiver)
+            assert ".archive" not in place.left()
+        with server:
+            assert writer.flush(90)
+            eventually(lambda: ".finished-journal" in place.left())
+            steps(archiver)
+            scan = load(server.url, run.uid)
+            assert (scan.info["end_reason"], len(scan.streams["primary:number"])) == ("FAILURE", 3)
+            assert "seq_num 4.5" in scan.info["bluesky"]["incomplete"]
+    assert "seq_num 4.5" in ArchivedFile(place.path(run.documents[0][1])).look().incomplete
+    (kept,) = place.directory.paths()
+    assert kept.suffix == Fate.FINISHED
+    assert ".archive" not in place.left()
+    with JournalReader(kept) as reader:
+        assert sum(1 for _ in reader.records(reader.begin)) == len(run.documents)
+
+
 def test_what_is_published_first_goes_when_it_is_archived(place: Place, archiver: Archiver, redis_url: str) -> None:
     run = whole_run(20)
     with BlissdataWriter(redis_url, journal=place.journals, archive=place.root) as writer:
