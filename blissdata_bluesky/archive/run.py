@@ -83,13 +83,17 @@ class RunArchiver:
         """Why the journal must not go, though nothing more of it can be archived; known when the run has ended."""
 
     @property
+    def path(self) -> Path:
+        """The run's file, which may not be there yet."""
+        return self._kept.path
+
+    @property
     def lacks(self) -> str:
         """What the log is to tell of a run that is archived and not whole; "" of all others."""
         reason = self.damage.reason if self.damage else self._reader.failure or self._left_out
         if not reason:
             return ""
-        path = self._kept.path
-        there = f"its file {path} has what could be made of it" if path.exists() else "it has no file"
+        there = f"its file {self.path} has what could be made of it" if self.path.exists() else "it has no file"
         return f"run {self.header.uid}: {reason}; {there}. What Redis has of it can be read as long as it is there"
 
     @property

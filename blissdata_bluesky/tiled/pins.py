@@ -63,7 +63,8 @@ class Pins:
     """Row counts by client and stream. Thread-safe.
 
     Listing a stream takes a new count. It holds for what the client asks for afterwards, until ten seconds after the
-    last answer. What it asks for again is no part of that read: a second later it sees the rows that are there then.
+    last answer, or until it asks for the stream itself. What it asks for again is no part of that read: a second later
+    it sees the rows that are there then.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -89,6 +90,12 @@ class Pins:
         if viewer.route in _BEGINS:
             self._take(key, rows, viewer)
         return rows
+
+    def drop(self, viewer: Viewer, stream: Hashable) -> None:
+        """The viewer looks at the stream anew: what it asks for next is another read."""
+        if viewer.client is not None:
+            with self._lock:
+                self._pins.pop((viewer.client, stream), None)
 
     def _take(self, key: tuple[str, Hashable], rows: Any, viewer: Viewer) -> None:
         now = self._clock()

@@ -72,6 +72,13 @@ class RunContainer(Container):
             for name, stream in self._run.streams.items()
         }
 
+    async def lookup_adapter(self, segments: list[str]) -> Any:
+        found = await super().lookup_adapter(segments)
+        # Tiled comes here on the way to what is in the stream, too
+        if isinstance(found, StreamContainer) and current_viewer.get().path[-2:] == (self._run.uid, *segments):
+            found.look_anew()
+        return found
+
     def documents(self) -> Iterator[tuple[str, Document]]:
         """All documents so far; see `Run.documents`."""
         return self._run.documents()
@@ -89,6 +96,11 @@ class StreamContainer(Container):
         self._run = run
         self._stream = stream
         self._pins = pins
+        self._identity = (run.uid, stream.name)
+
+    def look_anew(self) -> None:
+        """Somebody has come to the stream, and not to what is in it."""
+        self._pins.drop(current_viewer.get(), self._identity)
 
     async def children(self) -> Mapping[str, Any]:
         return await anyio.to_thread.run_sync(partial(self._look, None))
@@ -103,14 +115,13 @@ class StreamContainer(Container):
         return 1 + sum(map(is_array_node, self._stream.columns.values()))
 
     def _look(self, only: str | None) -> dict[str, Any]:
-        identity = (self._run.uid, self._stream.name)
         # columns are settled by the first row: so rows come first
-        counts = self._pins.rows(current_viewer.get(), identity, partial(count_rows, self._run, self._stream))
+        counts = self._pins.rows(current_viewer.get(), self._identity, partial(count_rows, self._run, self._stream))
         window = Window(self._stream, counts.events)
         columns = window.columns
         found: dict[str, Any] = {}
         if only in (None, TABLE) and (counts.events or columns or not any(counts.frames.values())):
-            found[TABLE] = TableNode(self.place, window, columns, (*identity, counts.events))
+            found[TABLE] = TableNode(self.place, window, columns, (*self._identity, counts.events))
         dims = internal_dims(columns)
         for key, column_dims in dims.items():
             if only in (None, columns[key].name):

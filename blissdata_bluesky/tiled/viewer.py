@@ -22,6 +22,8 @@ class Viewer:
     """A cookie that Tiled gives to every client; None before it did, and for clients without cookies."""
     route: str = ""
     """What is asked for: `search`, `metadata`, `array`, `table`, `container`…"""
+    path: tuple[str, ...] = ()
+    """Of what is asked for, in the tree."""
     expected_shape: tuple[int, ...] | None = None
     """The shape that the client's copy of an array structure gives the answer."""
     block: int | None = None
@@ -55,6 +57,7 @@ class Viewer:
         return cls(
             client=request.cookies.get(CSRF_COOKIE_NAME),
             route=_route(request),
+            path=tuple(request.path_params.get("path", "").strip("/").split("/")),
             expected_shape=() if expected == "scalar" else _integers(expected),
             block=blocks[0] if blocks else None,
             sliced=bool(query.get("slice")),

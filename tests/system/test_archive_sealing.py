@@ -131,14 +131,14 @@ def test_the_lock_is_kept_while_a_run_is_sealed(place: Place, gate: Gate) -> Non
     assert place.left() == []
 
 
-def open_files() -> list[str]:
-    """The journals and archived files that this process has open, removed ones as well."""
+def open_files(place: Place) -> list[str]:
+    """The journals and archived files of a place that this process has open, removed ones as well."""
     found = []
     for link in Path("/proc/self/fd").iterdir():
         # the one of this very directory is gone
         with suppress(OSError):
             found.append(str(link.readlink()).removesuffix(" (deleted)"))
-    return [name for name in found if name.endswith((".h5", "journal"))]
+    return [name for name in found if name.endswith((".h5", "journal")) and str(place.root.parent) in name]
 
 
 def test_no_more_runs_are_open_than_a_bound(place: Place, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_no_more_runs_are_open_than_a_bound(place: Place, gate: Gate, monkeypatc
     archiver = place.archiver()
     for _ in range(20):
         archiver.step()
-        assert sum(name.endswith("journal") for name in open_files()) <= 4
+        assert sum(name.endswith("journal") for name in open_files(place)) <= 4
     # those that wait to be sealed leave places to those that go on
     live = [scalar_run(3) for _ in range(2)]
     journals = [place.begin(run.documents) for run in live]
@@ -177,5 +177,5 @@ def test_a_journal_that_somebody_removes_is_let_go(place: Place, gate: Gate, is_
     assert archiver.waiting == is_sealed
     gate.opened.set()
     step_until(archiver, lambda: not archiver.waiting)
-    assert open_files() == []
+    assert open_files(place) == []
     archiver.close()

@@ -112,13 +112,13 @@ def test_a_stop_that_cannot_be_read(redis_url: str, writer: BlissdataWriter, lis
     assert load(redis_url, run.uid).info["bluesky"]["incomplete"] == heard.lacks
 
 
-def test_a_type_of_documents_that_is_not_known(redis_url: str, writer: BlissdataWriter, listener: Listener) -> None:
+def test_what_the_writer_leaves_out_is_told(redis_url: str, writer: BlissdataWriter, listener: Listener) -> None:
     run = whole_run()
     run.documents.insert(2, ("bulk_datum", {"resource": run.documents[1][1]["uid"]}))
     receive(listener, run.documents)
     assert writer.flush(90)
     incomplete = load(redis_url, run.uid).info["bluesky"]["incomplete"]
-    assert "type 'bulk_datum': documents of this type are not known to this version" in incomplete
+    assert "type 'bulk_datum' (seq_num None) is left out: 'datum_ids' and 'datum_kwarg_list'" in incomplete
 
 
 def test_many_reasons_are_as_many_as_can_be_read(writer: BlissdataWriter, listener: Listener) -> None:

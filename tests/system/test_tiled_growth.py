@@ -67,8 +67,12 @@ def test_new_rows_are_seen_by_held_clients(writer: BlissdataWriter, client: Any)
     eventually(lambda: len(table.read()) == 9)
     assert len(stream.read()["time"]) == 9
     assert len(stream["image"]) == 9
+    publish(writer, [run.event(row(9))])
+    # no listing, and within the second in which a request may be one that is repeated
+    stream = client[run.uid]["primary"]
+    assert len(stream.base["internal"].read()) == len(stream.base["image"]) == 10
     publish(writer, [run.stop()])
-    assert stopped(client, run.uid).stop["num_events"] == {"primary": 9}
+    assert stopped(client, run.uid).stop["num_events"] == {"primary": 10}
 
 
 def test_a_read_that_is_slow_between_its_parts(

@@ -101,6 +101,17 @@ def test_a_held_table_is_never_pinned_by_itself(clock: Clock, client: Client) ->
         assert client.ask("table", 0) == rows
 
 
+def test_who_comes_to_the_stream_anew_sees_all_of_it(pins: Pins, client: Client) -> None:
+    client.ask("search")
+    client.stream.rows = 20
+    pins.drop(Viewer("b", "metadata"), "s")
+    pins.drop(Viewer("a", "metadata"), "other")
+    pins.drop(Viewer(None, "metadata"), "s")
+    assert client.ask("table", 0) == 10
+    pins.drop(Viewer("a", "metadata"), "s")
+    assert client.ask("table", 1) == 20
+
+
 def test_a_pin_holds_while_an_answer_is_on_its_way(clock: Clock, pins: Pins, client: Client) -> None:
     client.ask("search")
     client.stream.rows = 20
