@@ -231,7 +231,7 @@ def assert_blissdata_reads(site: Site, key: str, rows: int) -> None:
     for index in random.Random(rows).sample(range(rows), 40):
         assert_rows(key, index, [stream[index]])
     # the tracker may have left a few rows only
-    for start, stop in [(trimmed - 30, min(trimmed + 30, rows)), (0, 10), (rows - 10, rows)]:
+    for start, stop in [(trimmed - 30, min(trimmed + 30, len(view))), (0, 10), (rows - 10, rows)]:
         piece = stream[start:stop]
         assert len(piece) == stop - start, f"{key}: rows {start} to {stop}"
         assert_rows(key, start, piece)
