@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -29,3 +32,24 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def new_file(path: Path, text: str) -> Iterator[Path]:
+    """A file with this text, which is to take the place of `path` as a whole, and is gone afterwards."""
+    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        write_text(new, text)
+        yield new
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Have a file with this text at `path`, on the disk; whoever looks sees all of it or what was there before.
+
+    Raises OSError.
+    """
+    with new_file(path, text) as new:
+        new.replace(path)
+    sync(path.parent)

@@ -73,8 +73,9 @@ class FileView:
 class ArchivedFile:
     """The file of one run. Thread-safe; it is opened for each access, and no longer than that.
 
-    Every method but `is_run` raises RunNotFoundError when there is no such file, ArchiveFormatError when it is no archived run or
-    one of a newer format, and RunUnavailableError when it cannot be read, which is tried for two seconds.
+    Every method but `is_run` raises RunNotFoundError when there is no such file, ArchiveFormatError when it is no
+    archived run or one of a newer format, and RunUnavailableError when it cannot be read, which is tried for two
+    seconds.
     """
 
     def __init__(self, path: Path) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import uuid
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ArchiveError
-from .durable import make_directory, sync, write_text
+from .durable import make_directory, new_file, replace_text, sync
 
 MARK_NAME = ".archive-id"
 
@@ -61,24 +60,11 @@ class ArchiveRoot:
         if not self._mark.exists():
             self._make_mark()
         identity = self._mark.read_text()
-        with _new(self._known, identity) as new:
-            new.replace(self._known)
-        sync(self._known.parent)
+        replace_text(self._known, identity)
         return identity
 
     def _make_mark(self) -> None:
         # unlike a renamed one, a link never takes the place of another file
-        with _new(self._mark, uuid.uuid4().hex) as new, suppress(FileExistsError):
+        with new_file(self._mark, uuid.uuid4().hex) as new, suppress(FileExistsError):
             os.link(new, self._mark)
         sync(self.path)
-
-
-@contextmanager
-def _new(path: Path, text: str) -> Iterator[Path]:
-    """A file with this text, which is to take the place of `path` as a whole, and is gone afterwards."""
-    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        write_text(new, text)
-        yield new
-    finally:
-        new.unlink(missing_ok=True)

@@ -161,7 +161,7 @@ class RunArchiver:
             )
             self._close_file()
             self._kept.require_own()
-            if wrong := seal(self._kept.path, ending, self._kept.root):
+            if wrong := seal(self.path, ending, self._kept.root):
                 raise ValueError("; ".join(wrong))
         except ArchiveError:
             raise
@@ -187,7 +187,7 @@ class RunArchiver:
             logger.warning(
                 "run %s: %s has no links to the detectors' files, which stay where they are: %s",
                 self.header.uid,
-                self._kept.path,
+                self.path,
                 refused[0],
             )
         return layout
@@ -204,7 +204,7 @@ class RunArchiver:
             try:
                 file.close()
             except FILE_ERRORS as error:
-                logger.debug("%s could not be closed: %s", self._kept.path, error)
+                logger.debug("%s could not be closed: %s", self.path, error)
 
     def _step(self) -> bool:
         batches = self._take_all()

@@ -38,7 +38,8 @@ class Ending:
 def seal(path: Path, ending: Ending, root: Path) -> list[str]:
     """Put the sealed file in the place of the one that grew; or say what is wrong with it: one sentence per dataset.
 
-    `root`: of the archive; the directories between are on the disk as well. Raises OSError and what else HDF5 raises; then, too, the file that grew stays as it was.
+    `root`: of the archive; the directories between are on the disk as well. Raises OSError and what else HDF5 raises;
+    then, too, the file that grew stays as it was.
     """
     new = new_path(path)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..archive.durable import replace_text
 from ..archive.root import path_beside
 from ..catalog import catalog_of, without_password
 
@@ -27,4 +28,5 @@ class KnownCatalog:
 
     def write(self, catalog: str) -> None:
         """Remember it. It is known to be usable."""
-        self._path.write_text(without_password(catalog))
+        # half a name, or none, would be another list
+        replace_text(self._path, without_password(catalog))

@@ -125,8 +125,10 @@ class Frames:
         """The data of references, in their order: (n, *shape) of `dtype`.
 
         References are rows of resource, index and seq_num, an (n, 3) array of integers, or what events have in the place
-        of a datum's id: what is no text gives a blank, NaN or 0. Only the files that these refer to are opened. Raises children of ExternalDataError: ExternalRefusedError,
-        ExternalMissingError, ExternalNotReadyError (it may be there later), ExternalFormatError.
+        of a datum's id: what is no text gives a blank, NaN or 0. Only the files that these refer to are opened.
+
+        Raises children of ExternalDataError: ExternalRefusedError, ExternalMissingError, ExternalNotReadyError (it may be
+        there later), ExternalFormatError.
         """
         kind = self._kind()
         with self._told():
